@@ -1,0 +1,169 @@
+"""One update period, test then train (algorithms.md, "Timeline of one update").
+
+    scores     = every candidate on D_t                            # with what served it, before anything sees D_t
+    generators = each trained against D_t, from Θ_{t-k} … Θ_{t-1}
+    Θ_t        = Θ_{t-1} trained on D_t
+    candidates = generated from Θ_{t-k+1} … Θ_t                    # one of them is the next serving model Θ*_t
+
+The base model goes on from Θ_t, never from Θ*_t. The first `pretrain` periods are collected, then pretrained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from models.evaluation import evaluate
+from models.interactions import Ids, Interactions
+from models.learner_state import LearnerState
+from models.learning import LearningSettings, device_of
+from models.metrics import Score
+from models.parameters import Parameters
+from models.pretraining import Checkpoint, Pretraining, pretrain
+from models.randomness import rng
+from models.samples import Samples, sample
+from models.training import train
+from models.update_methods.protocol import UpdateMethod
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one update period yields.
+
+    scores: prequential score of every candidate on this period, empty while pretraining. parameters: what serves
+    from now on, None before the end of pretraining; its tables have one row per id of `users` and `items` after the
+    cold row 0. decisions: plain facts that go into the manifest.
+    """
+
+    period: int
+    interactions: int
+    samples: int
+    stage: str
+    scores: Mapping[str, Score]
+    method: str
+    parameters: Parameters | None
+    users: Ids
+    items: Ids
+    decisions: Mapping[str, str | int | float | None]
+
+
+@dataclass(frozen=True)
+class Observer:
+    """What a caller may want to know or keep while a period is learned; both hooks are optional.
+
+    stage: told the name of each stage as it begins. checkpoint: given pretraining after every pass.
+    """
+
+    stage: Callable[[str], None] = lambda name: None
+    checkpoint: Checkpoint | None = None
+
+
+def learn(
+    state: LearnerState,
+    interactions: Interactions,
+    period: int,
+    settings: LearningSettings,
+    observer: Observer | None = None,
+    pretraining: Pretraining | None = None,
+) -> tuple[LearnerState, Outcome]:
+    """Score, then train, one closed period of interactions in canonical order; `state` is left as it was.
+
+    pretraining: where a pretraining that was broken off stands (the last thing `observer.checkpoint` was given).
+    """
+    observer = observer or Observer()
+    observer.stage("samples")
+    sampler, samples = sample(
+        state.sampler,
+        interactions,
+        settings.negatives,
+        rng(settings.seed, period, "negatives"),
+        rng(settings.seed, period, "training"),
+    )
+    samples = samples.to(device_of(settings))
+    observer.stage("scoring")
+    scores = {name: evaluate(settings.base_model, candidate, samples) for name, candidate in state.candidates.items()}
+    decisions: dict[str, str | int | float | None] = {}
+    known = (state.sampler.users.size, state.sampler.items.size)
+    state = replace(state, sampler=sampler, learned=state.learned + 1, targets=(*state.targets, samples))
+    if state.learned == settings.pretrain:
+        state, decisions = _pretrained(state, known, settings, observer, pretraining)
+    if state.learned >= settings.pretrain:
+        state = _updated(state, samples, period, settings, observer)
+    return state, _outcome(state, interactions, samples, period, settings, scores, decisions)
+
+
+def _pretrained(
+    state: LearnerState,
+    known: tuple[int, int],
+    settings: LearningSettings,
+    observer: Observer,
+    saved: Pretraining | None,
+) -> tuple[LearnerState, dict[str, str | int | float | None]]:
+    observer.stage("pretraining")
+    earlier, last = Samples.concatenate(state.targets[:-1]), state.targets[-1]
+    end = pretrain(earlier, last, known, settings, saved, observer.checkpoint)
+    decisions: dict[str, str | int | float | None] = {
+        "pretraining_initialisation": end.best_initialisation,
+        "pretraining_pass": end.best_pass,
+        "pretraining_auc": None if end.best_auc != end.best_auc else end.best_auc,
+    }
+    return replace(state, snapshot=end.best, targets=()), decisions
+
+
+def _updated(
+    state: LearnerState, samples: Samples, period: int, settings: LearningSettings, observer: Observer
+) -> LearnerState:
+    state = state.grown(settings)
+    current = state.snapshot
+    if current is None:
+        raise ValueError("a base model is updated only after pretraining")
+    methods: dict[str, UpdateMethod[Any]] = {method.method: method for method in settings.methods}
+    before = state.window
+    if before:
+        observer.stage("generator")
+        targets = state.targets[-len(before) :]
+        trained = {
+            name: method.train(state.methods[name], before, targets, settings.base_model, settings.seed, period)
+            for name, method in methods.items()
+        }
+        state = replace(state, methods=trained)
+    observer.stage("training")
+    snapshot = train(current, settings.base_model, samples, settings.learning_rate, settings.batch)
+    window = (*before, snapshot.parameters)[-settings.window :]
+    outgoing = before[0] if len(before) == settings.window else None
+    observer.stage("generation")
+    started = state.methods or {name: m.start(snapshot.parameters, settings.seed) for name, m in methods.items()}
+    generated = {name: method.candidate(started[name], outgoing, window) for name, method in methods.items()}
+    return replace(
+        state,
+        snapshot=snapshot,
+        window=window,
+        targets=state.targets[-settings.window :],
+        methods={name: after for name, (after, _) in generated.items()},
+        candidates={name: candidate for name, (_, candidate) in generated.items()},
+    )
+
+
+def _outcome(
+    state: LearnerState,
+    interactions: Interactions,
+    samples: Samples,
+    period: int,
+    settings: LearningSettings,
+    scores: Mapping[str, Score],
+    decisions: Mapping[str, str | int | float | None],
+) -> Outcome:
+    pretrained = state.learned >= settings.pretrain
+    return Outcome(
+        period=period,
+        interactions=len(interactions),
+        samples=len(samples),
+        stage="updated" if pretrained else f"pretraining {state.learned}/{settings.pretrain}",
+        scores=scores,
+        method=settings.serving,
+        parameters=state.candidates[settings.serving] if pretrained else None,
+        users=state.sampler.users.ids,
+        items=state.sampler.items.ids,
+        decisions=decisions,
+    )

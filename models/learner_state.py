@@ -1,0 +1,61 @@
+"""Everything that goes on from one update period to the next; saved and restored whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from models import tree
+from models.learning import LearningSettings, device_of
+from models.parameters import Parameters
+from models.samples import SamplerState, Samples
+from models.training import Snapshot
+from models.update_methods import AnyMethodState
+
+
+@dataclass(frozen=True)
+class LearnerState:
+    """The learner after `learned` non-empty periods; a value, never changed in place.
+
+    targets: the samples that generators still train on (while pretraining: all of them), oldest first.
+    snapshot: Θ_t and its optimizer state, None while pretraining. window: the last Θ, newest last.
+    methods: the state of each update method; candidates: what each would serve until the next period closes.
+    """
+
+    sampler: SamplerState
+    learned: int
+    targets: tuple[Samples, ...]
+    snapshot: Snapshot | None
+    window: tuple[Parameters, ...]
+    methods: Mapping[str, AnyMethodState]
+    candidates: Mapping[str, Parameters]
+
+    @staticmethod
+    def start(users: str = "int", items: str = "int") -> LearnerState:
+        """Before the first period; `users` and `items` are "int" or "string"."""
+        return LearnerState(SamplerState.start(users, items), 0, (), None, (), {}, {})
+
+    def grown(self, settings: LearningSettings) -> LearnerState:
+        """Tables with a row for each id known by now; a row born later starts as it would have at first."""
+        if self.snapshot is None:
+            return self
+        users, items = self.sampler.users.size, self.sampler.items.size
+        snapshot = self.snapshot.grown(settings.base_model, users, items, settings.seed)
+        window = tuple(
+            snapshot.grow_parameters(settings.base_model, old, users, items, settings.seed) for old in self.window
+        )
+        return replace(self, snapshot=snapshot, window=window)
+
+
+def to_leaves(state: LearnerState) -> dict[str, tree.Leaf]:
+    """The state as named tensors and numbers, for a store that knows nothing of its types."""
+    return tree.flatten(state)
+
+
+def from_leaves(leaves: Mapping[str, tree.Leaf], settings: LearningSettings) -> LearnerState:
+    """The state that `to_leaves` took apart, on the device of `settings`."""
+    device = device_of(settings)
+    moved = {path: leaf.to(device) if isinstance(leaf, Tensor) else leaf for path, leaf in leaves.items()}
+    return tree.restore(LearnerState, moved)

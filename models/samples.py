@@ -1,0 +1,195 @@
+"""Samples: the interactions of one update period as the learner takes them, with histories and negatives.
+
+Rules (algorithms, "Samples"):
+1. A history holds items that were positive strictly earlier in event time, the last 30, most recent first.
+2. A negative is uniform over the items seen by the period's end that its user has not been positive on up to and
+   including now; it shares user, time and history of its positive.
+3. Nothing of a later period can change an earlier one: the state goes one way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.histories import LENGTH, Sequences, sequences
+from models.interactions import Interactions
+from models.negatives import Taken, draw_negatives
+from models.vocabulary import Vocabulary
+
+Number = TypeVar("Number", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B consecutive samples.
+
+    users, items: int64 [B], rows of the vocabularies; labels: float32 [B]; history: int64 [total], item rows of all
+    samples in turn, most recent first; offsets: int64 [B + 1], where each sample's begin and the last one's end, as
+    `embedding_bag` with `include_last_offset=True` takes them.
+    """
+
+    users: Tensor
+    items: Tensor
+    labels: Tensor
+    history: Tensor
+    offsets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The n samples of one period, already shuffled: training goes through them from first to last.
+
+    Columns as in `Batch`, with n for B; rows belong to the vocabularies that include this period.
+    seen_items: bool [n], whether the target item was in the vocabulary before this period.
+    """
+
+    users: Tensor
+    items: Tensor
+    labels: Tensor
+    history: Tensor
+    offsets: Tensor
+    seen_items: Tensor
+
+    @staticmethod
+    def empty() -> Samples:
+        """No samples, as an empty period gives."""
+        none = torch.empty(0, dtype=torch.int64)
+        offsets = torch.zeros(1, dtype=torch.int64)
+        return Samples(none, none, torch.empty(0), none, offsets, torch.empty(0, dtype=torch.bool))
+
+    @staticmethod
+    def concatenate(parts: Sequence[Samples]) -> Samples:
+        """All samples of `parts`, in their order; rows must belong to the same, growing, vocabularies."""
+        starts = np.cumsum([0, *(len(part.history) for part in parts)])
+        offsets = [part.offsets[:-1] + int(start) for part, start in zip(parts, starts[:-1], strict=True)]
+        last = parts[0].offsets.new_tensor([int(starts[-1])])
+        columns = {
+            field.name: torch.cat([getattr(part, field.name) for part in parts])
+            for field in fields(Samples)
+            if field.name != "offsets"
+        }
+        return Samples(**columns, offsets=torch.cat([*offsets, last]))
+
+    def select(self, order: Tensor) -> Samples:
+        """The samples whose numbers `order` (int64) lists, in that order."""
+        lengths = self.offsets.diff()[order]
+        offsets = torch.cat([self.offsets.new_zeros(1), lengths.cumsum(0)])
+        first = torch.repeat_interleave(self.offsets[:-1][order] - offsets[:-1], lengths)
+        history = self.history[first + torch.arange(len(first), device=first.device)]
+        return Samples(
+            self.users[order], self.items[order], self.labels[order], history, offsets, self.seen_items[order]
+        )
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Slices of `size` consecutive samples (views); the last may be shorter. Raises ValueError when size < 1."""
+        if size < 1:
+            raise ValueError(f"a batch has at least one sample, not {size}")
+        # Read once, since reading a number per batch would halt a CUDA device each time.
+        borders = [*self.offsets[: len(self) : size].tolist(), len(self.history)]
+        for index, start in enumerate(range(0, len(self), size)):
+            part = slice(start, start + size)
+            low, high = borders[index], borders[index + 1]
+            offsets = self.offsets[start : start + size + 1] - low
+            yield Batch(self.users[part], self.items[part], self.labels[part], self.history[low:high], offsets)
+
+    def to(self, device: torch.device | str) -> Samples:
+        """The same samples on another device."""
+        return Samples(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class SamplerState:
+    """What sampling has to remember between periods; U users, row 0 of every table unused.
+
+    history_items: int32 [U + 1, 30], the 30 newest positive items of each user, most recent first, padded with 0;
+    history_times: int64 [U + 1, 30], their event times; pairs: int64 sorted, user row << 32 | item row of positives.
+    """
+
+    users: Vocabulary
+    items: Vocabulary
+    history_items: NDArray[np.int32]
+    history_times: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+
+    @staticmethod
+    def start(users: str = "int", items: str = "int") -> SamplerState:
+        """Before the first period; `users` and `items` are "int" or "string", the type of the ids."""
+        histories = np.zeros((1, LENGTH), np.int32), np.zeros((1, LENGTH), np.int64)
+        return SamplerState(Vocabulary.empty(users), Vocabulary.empty(items), *histories, np.empty(0, np.int64))
+
+
+def sample(
+    state: SamplerState,
+    interactions: Interactions,
+    negatives: int,
+    draw: np.random.Generator,
+    shuffle: np.random.Generator,
+) -> tuple[SamplerState, Samples]:
+    """Samples of the next period, and the state after it; `state` stays as it was.
+
+    interactions: in canonical order; label > 0.5 is positive. `draw` draws `negatives` items for each positive,
+    `shuffle` the training order. Raises ValueError for negatives < 0, rows not in order of time, ids of another type.
+    """
+    if negatives < 0:
+        raise ValueError(f"negatives per positive cannot be {negatives}")
+    times = interactions.times
+    if bool((times[1:] < times[:-1]).any()):
+        raise ValueError("interactions are not in canonical order")
+    users, user = state.users.encoded(interactions.users)
+    items, item = state.items.encoded(interactions.items)
+    if not len(interactions):
+        return state, Samples.empty()
+    positive = interactions.labels > 0.5
+    history_items, history_times = _grown(state.history_items, users.size), _grown(state.history_times, users.size)
+    found = sequences(history_items, history_times, user, item, times, positive)
+    history_items[found.users], history_times[found.users] = found.newest()
+
+    taken = Taken.in_period(state.pairs, user[positive], item[positive], times[positive])
+    row, target, label = np.arange(len(user)), item, interactions.labels
+    if negatives:
+        of, drawn = draw_negatives(taken, user[positive], times[positive], negatives, len(items), draw)
+        row = np.concatenate([row, np.flatnonzero(positive)[of]])
+        target = np.concatenate([target, drawn])
+        label = np.concatenate([label, np.zeros(len(drawn), np.float32)])
+    order = shuffle.permutation(len(row))
+    samples = _samples(found, user, row[order], target[order], label[order], len(state.items))
+    return SamplerState(users, items, history_items, history_times, taken.pairs()), samples
+
+
+def _samples(
+    found: Sequences,
+    user: NDArray[np.int32],
+    row: NDArray[np.int64],
+    target: NDArray[np.int32],
+    label: NDArray[np.float32],
+    known_items: int,
+) -> Samples:
+    history, offsets = found.flat(row)
+    return Samples(
+        users=torch.from_numpy(user[row].astype(np.int64)),
+        items=torch.from_numpy(target.astype(np.int64)),
+        labels=torch.from_numpy(label.astype(np.float32)),
+        history=torch.from_numpy(history.astype(np.int64)),
+        offsets=torch.from_numpy(offsets),
+        seen_items=torch.from_numpy(target <= known_items),
+    )
+
+
+def _grown(table: NDArray[Number], rows: int) -> NDArray[Number]:
+    """A copy with zeros appended up to `rows`."""
+    grown = np.zeros((rows, table.shape[1]), table.dtype)
+    grown[: len(table)] = table
+    return grown

@@ -1,0 +1,149 @@
+"""Training a base model on one period: one pass, every row's Adam exact, cost independent of the vocabulary.
+
+Rules:
+1. A snapshot is a value: training makes a new one and leaves the old as it was.
+2. The rows that the period looks up are numbered anew, gathered once, trained as small dense tensors, and written back.
+3. The other rows are moved by what is left of their momentum (adam.py), so that parameters always stand at `step`.
+4. Row 0 of a table, the cold row, is never trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from models.adam import Moments, dense_step, drift
+from models.base_models import AnyBaseModel
+from models.parameters import TABLES, Parameters
+from models.samples import Samples
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A base model Θ_t with its optimizer state.
+
+    limits, initialisation: what rows born later are drawn with, beside the seed (`EmbeddingMlp.grown`).
+    """
+
+    parameters: Parameters
+    moments: Moments
+    limits: Mapping[str, float]
+    initialisation: int
+
+    @staticmethod
+    def start(model: AnyBaseModel, user_rows: int, item_rows: int, seed: int, initialisation: int) -> Snapshot:
+        """A fresh model, on the CPU; the numbers of rows count the cold row."""
+        parameters = model.init(user_rows, item_rows, seed, initialisation)
+        limits = model.limits(user_rows, item_rows)
+        return Snapshot(parameters, Moments.start(parameters), limits, initialisation)
+
+    def grown(self, model: AnyBaseModel, user_rows: int, item_rows: int, seed: int) -> Snapshot:
+        """The snapshot with longer tables. Raises ValueError when a table would shrink."""
+        parameters = self.grow_parameters(model, self.parameters, user_rows, item_rows, seed)
+        return replace(self, parameters=parameters, moments=self.moments.grown(parameters))
+
+    def grow_parameters(
+        self, model: AnyBaseModel, older: Parameters, user_rows: int, item_rows: int, seed: int
+    ) -> Parameters:
+        """An older Θ of the same trajectory with longer tables; rows born after it have their initial values."""
+        return model.grown(older, self.limits, user_rows, item_rows, seed, self.initialisation)
+
+    def to(self, device: torch.device | str) -> Snapshot:
+        """The same snapshot on another device."""
+        moments = self.moments
+        first, second, stands = (_to(part, device) for part in (moments.first, moments.second, moments.stands))
+        return replace(
+            self, parameters=_to(self.parameters, device), moments=Moments(moments.step, first, second, stands)
+        )
+
+
+def train(snapshot: Snapshot, model: AnyBaseModel, samples: Samples, learning_rate: float, batch: int) -> Snapshot:
+    """The snapshot after one pass over `samples` in their order, `batch` of them a step, by Adam.
+
+    Equal to dense Adam over the whole tables but for rounding. Raises ValueError when a sample looks up a cold row, or
+    a row that the tables do not have.
+    """
+    if not len(samples):
+        return snapshot
+    rows, local = _renumbered(snapshot.parameters, samples)
+    parameters, first, second = _gathered(snapshot, rows)
+    names = list(parameters)
+    steps = [tensor.new_full((), snapshot.moments.step, dtype=torch.float32) for tensor in parameters.values()]
+    for minibatch in local.batches(batch):
+        _, gradients = model.gradients(parameters, minibatch)
+        dense_step(
+            list(parameters.values()),
+            [gradients[name] for name in names],
+            list(first.values()),
+            list(second.values()),
+            steps,
+            learning_rate,
+        )
+    end = snapshot.moments.step + -(-len(samples) // batch)
+    return _written_back(snapshot, rows, parameters, Moments(end, first, second, {}), learning_rate)
+
+
+def _renumbered(parameters: Parameters, samples: Samples) -> tuple[dict[str, Tensor], Samples]:
+    """For each table the rows that the samples look up, int64 ascending, and the samples with places in these."""
+    users, user_places = _distinct("user", samples.users, len(parameters["user"]))
+    both = torch.cat([samples.items, samples.history])
+    items, item_places = _distinct("item", both, len(parameters["item"]))
+    targets, history = item_places[: len(samples)], item_places[len(samples) :]
+    return {"user": users, "item": items}, replace(samples, users=user_places, items=targets, history=history)
+
+
+def _distinct(table: str, lookups: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The distinct values of `lookups`, ascending, and each lookup's place among them; by marks, not by sorting."""
+    low, high = (int(bound) for bound in lookups.aminmax())
+    if low < 1 or high >= size:
+        raise ValueError(
+            f"samples to train on look up rows {low} to {high} of table {table!r}, which has 1 to {size - 1}"
+        )
+    marked = torch.zeros(size, dtype=torch.bool, device=lookups.device)
+    marked[lookups] = True
+    rows = marked.nonzero()[:, 0]
+    places = rows.new_empty(size)
+    places[rows] = torch.arange(len(rows), device=rows.device)
+    return rows, places.index_select(0, lookups)
+
+
+def _gathered(
+    snapshot: Snapshot, rows: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Parameters, m and v of the rows in training, as of the snapshot's step, and of all dense tensors; all copies."""
+    moments = snapshot.moments
+    parameters, first, second = {}, {}, {}
+    for name, tensor in snapshot.parameters.items():
+        if name in rows:
+            parameters[name] = tensor[rows[name]]
+            first[name], second[name] = moments.at_step(name, rows[name])
+        else:
+            parameters[name] = tensor.clone()
+            first[name], second[name] = moments.first[name].clone(), moments.second[name].clone()
+    return parameters, first, second
+
+
+def _written_back(
+    before: Snapshot, rows: Mapping[str, Tensor], parameters: Parameters, trained: Moments, learning_rate: float
+) -> Snapshot:
+    """The snapshot after training, from the trained rows and dense tensors."""
+    moments = before.moments
+    tensors, first, second = dict(parameters), dict(trained.first), dict(trained.second)
+    stands = {}
+    for name in TABLES:
+        stands[name] = moments.stands[name].index_fill(0, rows[name], trained.step)
+        moving = moments.moving(name)
+        moving = moving[stands[name][moving] < trained.step]
+        lost = drift(*moments.at_step(name, moving), moments.step, trained.step, learning_rate)
+        moved = before.parameters[name].index_add(0, moving, lost, alpha=-1)
+        tensors[name] = moved.index_copy_(0, rows[name], parameters[name])
+        first[name] = moments.first[name].index_copy(0, rows[name], trained.first[name])
+        second[name] = moments.second[name].index_copy(0, rows[name], trained.second[name])
+    return replace(before, parameters=tensors, moments=Moments(trained.step, first, second, stands))
+
+
+def _to(tensors: Mapping[str, Tensor], device: torch.device | str) -> dict[str, Tensor]:
+    return {name: tensor.to(device) for name, tensor in tensors.items()}

@@ -1,0 +1,46 @@
+"""Incremental update (`iu`): the newest base model serves. Every other method has to be better than this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from models.base_models import AnyBaseModel
+from models.parameters import Parameters
+from models.samples import Samples
+
+
+@dataclass(frozen=True)
+class NoState:
+    """Nothing to remember."""
+
+
+@dataclass(frozen=True)
+class Iu:
+    """Θ_t serves until D_{t+1} closes."""
+
+    method: Literal["iu"] = "iu"
+    window: ClassVar[int] = 1
+
+    def start(self, parameters: Parameters, seed: int) -> NoState:
+        """There is no state."""
+        return NoState()
+
+    def train(
+        self,
+        state: NoState,
+        window: Sequence[Parameters],
+        targets: Sequence[Samples],
+        model: AnyBaseModel,
+        seed: int,
+        period: int,
+    ) -> NoState:
+        """Nothing is learned besides the base model."""
+        return state
+
+    def candidate(
+        self, state: NoState, outgoing: Parameters | None, window: Sequence[Parameters]
+    ) -> tuple[NoState, Parameters]:
+        """The newest snapshot."""
+        return state, window[-1]

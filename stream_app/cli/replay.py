@@ -1,0 +1,123 @@
+"""`asmg replay FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stream_app.cli.options import Commands, all_settings, command
+from stream_app.cli.progress import progress
+from stream_app.settings.durations import seconds
+
+if TYPE_CHECKING:
+    from stream_app.replay import PeriodResult, ReplaySettings
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    added = command(
+        commands,
+        "replay",
+        run,
+        "run a recorded stream through the same pipeline, without Kafka",
+        "Interrupted, the same command goes on where it was. Versions, report.json and metrics.png are in --out.",
+    )
+    added.add_argument("file", type=Path, metavar="FILE", help="recording: .parquet, .csv or .jsonl")
+    cut = added.add_mutually_exclusive_group()
+    cut.add_argument("--periods", type=positive, metavar="N", help="N periods of equal size over the recording")
+    cut.add_argument("--period-length", type=duration, metavar="TIME", help="periods of event time: 1h, 1d ...")
+    for name, kind, meaning in (
+        ("pretrain", int, "periods that pretraining takes"),
+        ("negatives", int, "negatives drawn per positive (0 for explicit labels)"),
+        ("methods", str, "update methods, the last one serves: iu,asmg-averaged"),
+        ("seed", int, "of all randomness"),
+        ("device", str, "auto, cpu or cuda"),
+    ):
+        added.add_argument(f"--{name}", type=kind, metavar=name[0].upper(), help=meaning)
+    added.add_argument("--preset", metavar="NAME", help="paper: as the ASMG paper has it")
+    added.add_argument("--out", type=Path, metavar="DIR", help="where everything goes (default: <recording>-replay)")
+    added.add_argument("--new-run", action="store_true", help="forget what an earlier replay left in --out")
+
+
+def positive(text: str) -> int:
+    """A number of at least 1."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def duration(text: str) -> float:
+    """Seconds, more than none."""
+    try:
+        length = float(seconds(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if length <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not more than no time")
+    return length
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Replay, a line per period, then the summary."""
+    from stream_app.replay.driver import default_out, forget, replay
+
+    settings = _settings(arguments)
+    out = arguments.out or default_out(arguments.file)
+    if arguments.new_run:
+        forget(out)
+    results: list[PeriodResult] = []
+    with progress(f"replay of {arguments.file.name}", arguments.periods) as bar:
+        for result in replay(arguments.file, settings, out, stage=bar.doing):
+            results.append(result)
+            bar.reached(len(results))
+            bar.say(line(result, settings.learning.pretrain))
+    _conclude(out)
+
+
+def _settings(arguments: argparse.Namespace) -> ReplaySettings:
+    """Settings with the flags of this command; `--periods` needs a look at the recording."""
+    from stream_app.events.periods import EventTime
+    from stream_app.replay.recording import equal_periods
+
+    names = ("pretrain", "negatives", "methods", "seed", "device")
+    learning = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    flags: dict[str, Any] = {"learning": learning} if learning else {}
+    if arguments.preset is not None:
+        flags["preset"] = arguments.preset
+    settings = all_settings(arguments, flags).replay()
+    lateness = settings.periods.lateness
+    if arguments.period_length is not None:
+        return replace(settings, periods=EventTime(length=arguments.period_length, lateness=lateness))
+    if arguments.periods is not None:
+        return replace(settings, periods=equal_periods(arguments.file, settings.records, arguments.periods, lateness))
+    return settings
+
+
+def line(result: PeriodResult, pretrain: int) -> str:
+    """A period on one line."""
+    head = f"period {result.period:>3}  {result.interactions:>8} interactions"
+    if not result.candidates:
+        return f"{head}  pretraining" + (" done" if result.version else f" {min(result.period, pretrain)}/{pretrain}")
+    scores = "  ".join(f"{method} {_metrics(values)}" for method, values in result.candidates.items())
+    return f"{head}  {scores}  {sum(result.seconds.values()):.1f} s"
+
+
+def _metrics(values: Any) -> str:
+    auc, loss = values["auc"], values["log_loss"]
+    return f"AUC {'-' if auc is None else f'{auc:.4f}'} log loss {'-' if loss is None else f'{loss:.4f}'}"
+
+
+def _conclude(out: Path) -> None:
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    for method, means in report["summary"].items():
+        print(f"{method}: {_metrics(means)} (mean of the last {means['periods']} periods)")
+    totals = report["totals"]
+    print(
+        f"{totals['periods']} periods, {totals['versions']} versions, {totals['interactions']} interactions; "
+        f"{totals['open_rows']} in no full period, {totals['late_rows']} late, {totals['bad_rows']} bad rows"
+        + (f" (see {out / 'dead-letters.jsonl'})" if totals["bad_rows"] else "")
+    )
+    print(f"report: {out / 'report.json'}  picture: {out / 'metrics.png'}")

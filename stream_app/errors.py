@@ -1,0 +1,117 @@
+"""What can go wrong, grouped by what the program does about it.
+
+| group | what the program does | exit code |
+|---|---|---|
+| `SettingsError` | says which setting is wrong and what would be right; nothing was started | 2 |
+| `BadInput` | a file or column of a recording is wrong: names it; nothing was written for it | 2 |
+| `StopTheLine` | stops before anything wrong is written or published; a person must decide | 3 |
+| `Unavailable` | retries with a deadline, then gives up; trying again later may help | 4 |
+| `BadRecord` | never raised out of ingestion: the record goes to the dead-letter topic, the stream goes on | - |
+| `VersionRejected` | the subscriber keeps serving the version it has | - |
+
+Every class carries fields beside its text, so that callers and tests need not parse messages.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class AsmgError(Exception):
+    """Root of all errors that asmg-stream raises on purpose."""
+
+    exit_code = 1
+
+
+class SettingsError(AsmgError):
+    """A setting is missing, unknown or wrong. Nothing was started; mend the setting it names."""
+
+    exit_code = 2
+
+    def __init__(self, key: str, problem: str, remedy: str = "") -> None:
+        super().__init__(f"setting {key}: {problem}" + (f"; {remedy}" if remedy else ""))
+        self.key, self.problem, self.remedy = key, problem, remedy
+
+
+class BadInput(AsmgError):
+    """A recording cannot be read as told: names the file and, where it applies, the column or row."""
+
+    exit_code = 2
+
+    def __init__(self, path: str | Path, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{path}: {problem}" + (f"; {remedy}" if remedy else ""))
+        self.path, self.problem, self.remedy = str(path), problem, remedy
+
+
+class StopTheLine(AsmgError):
+    """Going on would lose, repeat or corrupt something. Nothing wrong was written; the message names the remedy."""
+
+    exit_code = 3
+
+
+class OffsetGap(StopTheLine):
+    """Offsets of a source partition are missing between what is stored and what arrived."""
+
+    def __init__(self, partition: int, expected: int, got: int) -> None:
+        super().__init__(
+            f"source partition {partition}: expected a segment that starts at or before offset {expected}, got {got}; "
+            "the segments topic has lost data: start over with --new-run, or restore the topic"
+        )
+        self.partition, self.expected, self.got = partition, expected, got
+
+
+class StoreCorrupted(StopTheLine):
+    """What was read back from disk is not what was written."""
+
+
+class StoreLocked(StopTheLine):
+    """Another process has the database open for writing."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(
+            f"{path}: the database is open in another process; stop that process, or give this one a state directory "
+            "of its own (state_directory)"
+        )
+        self.path = str(path)
+
+
+class IncompatibleState(StopTheLine):
+    """The state directory was made by a format or by settings that do not fit this program."""
+
+
+class Unavailable(AsmgError):
+    """A broker or topic cannot be reached in time. Nothing was lost; try again when it is back."""
+
+    exit_code = 4
+
+
+class BadRecord(AsmgError):
+    """One record from outside is not a valid interaction. It is answered by the dead-letter topic."""
+
+    def __init__(self, reason: str, field: str = "") -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.reason, self.field = reason, field
+
+
+class VersionRejected(AsmgError):
+    """A model version from the topic is not served; the subscriber keeps the one it has."""
+
+    def __init__(self, version: int | None, problem: str) -> None:
+        super().__init__(f"version {version}: {problem}" if version is not None else problem)
+        self.version, self.problem = version, problem
+
+
+class DigestMismatch(VersionRejected):
+    """Bytes are not those that the manifest names."""
+
+
+class SchemaMismatch(VersionRejected):
+    """The manifest has an unknown format, or names tensors that do not fit each other."""
+
+
+class StaleEpoch(VersionRejected):
+    """A publisher that has been replaced still speaks."""
+
+
+class VersionGap(VersionRejected):
+    """Chunks of the version are missing (for instance because compaction took them)."""

@@ -1,0 +1,53 @@
+"""The settings that decide the content of every version: they are fixed in a state directory when it is made.
+
+What is not among them may change at any time: addresses, paths, field names, and what belongs to the machine class
+(device, threads), which the manifest states on its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what would load torch into the processes that only ingest
+    from models.learning import LearningSettings
+    from stream_app.events.periods import AnyPeriods
+    from stream_app.events.record import RecordSettings
+
+_MACHINE_CLASS = ("device", "threads")
+
+
+def fixed_for_journal(records: RecordSettings, periods: AnyPeriods) -> dict[str, Any]:
+    """What the rows and periods of a journal depend on, as JSON values by dotted name."""
+    threshold = records.rating_threshold if records.rating else None
+    own = {
+        "records.user_ids": records.user_ids,
+        "records.item_ids": records.item_ids,
+        "records.rating_threshold": threshold,
+    }
+    return own | {f"periods.{name}": value for name, value in asdict(periods).items()}
+
+
+def fixed_for_store(records: RecordSettings, periods: AnyPeriods, learning: LearningSettings) -> dict[str, Any]:
+    """What the states and versions of a store depend on: the journal's settings and the learning, by dotted name."""
+    own: dict[str, Any] = {}
+    for field in fields(learning):
+        value = getattr(learning, field.name)
+        if field.name == "methods":
+            own["learning.methods"] = [method.method for method in value]
+            for method in value:
+                own |= _dotted(f"learning.{method.method}", method, ("method",))
+        elif field.name == "base_model":
+            own |= _dotted("learning.base_model", value, ())
+        elif field.name not in _MACHINE_CLASS:
+            own[f"learning.{field.name}"] = value
+    own["learning.serve"] = learning.serving  # leaving it to the default and naming the default are the same
+    return fixed_for_journal(records, periods) | own
+
+
+def _dotted(name: str, value: Any, without: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        f"{name}.{key}": list(v) if isinstance(v, tuple) else v
+        for key, v in asdict(value).items()
+        if key not in without
+    }

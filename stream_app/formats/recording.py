@@ -1,0 +1,43 @@
+"""Recordings: files of many interactions, in the order in which they are to be replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+from stream_app.errors import BadInput
+from stream_app.events.record import RecordSettings
+from stream_app.formats.csv import Csv
+from stream_app.formats.decoded import Decoded
+from stream_app.formats.jsonlines import JsonLines
+from stream_app.formats.parquet import Parquet
+
+AnyRecording = Parquet | Csv | JsonLines
+"""Every format a recording may have, told by the file's suffix. To add one: its file, and its name here."""
+
+BATCH_ROWS = 65_536
+
+
+def rows(path: Path) -> int:
+    """How many rows the recording at `path` has, bad ones included. Raises BadInput."""
+    return _recording(path).rows()
+
+
+def read(path: Path, settings: RecordSettings, batch: int = BATCH_ROWS) -> Iterator[Decoded]:
+    """The rows of the recording at `path`, at most `batch` at a time; offsets are row numbers.
+
+    Columns are named by the record settings; event times always come from theirs, since a file has no Kafka
+    timestamps, and for the same reason there is no clock skew. Raises BadInput, naming the file and the column, when
+    it is read.
+    """
+    return _recording(path).read(settings, batch)
+
+
+def _recording(path: Path) -> AnyRecording:
+    for kind in get_args(AnyRecording):
+        if path.suffix.lower() in kind.suffixes:
+            found: AnyRecording = kind(path)
+            return found
+    known = ", ".join(suffix for kind in get_args(AnyRecording) for suffix in kind.suffixes)
+    raise BadInput(path, f"a recording ends in one of {known}")

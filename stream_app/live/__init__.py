@@ -1,0 +1,1 @@
+"""The live driver: Faust agents, the trainer, their supervisor; the only room that looks at a wall clock."""

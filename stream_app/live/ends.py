@@ -1,0 +1,41 @@
+"""Where topics begin and end, asked by a plain client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from stream_app.broker import KafkaSettings, preflight
+from stream_app.errors import Unavailable
+
+
+class Range(NamedTuple):
+    """The offsets that a partition holds: [earliest, end)."""
+
+    earliest: int
+    end: int
+
+
+Ends = Mapping[int, Range]
+"""By partition."""
+
+
+def ends_of(kafka: KafkaSettings, topics: Iterable[str]) -> dict[str, Ends]:
+    """What each of these topics holds, up to the last committed record. Raises Unavailable within seconds."""
+    names = list(topics)
+    preflight(kafka, names)
+    from kafka import KafkaConsumer, TopicPartition
+    from kafka.errors import KafkaError
+
+    try:
+        consumer = KafkaConsumer(**kafka.kafka_python(), group_id=None, isolation_level="read_committed")
+        try:
+            tps = [TopicPartition(name, n) for name in names for n in consumer.partitions_for_topic(name) or ()]
+            earliest, ends = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
+        finally:
+            consumer.close()
+    except KafkaError as error:
+        raise Unavailable(f"Kafka at {kafka.bootstrap} does not say where its topics end: {error}") from error
+    return {
+        name: {tp.partition: Range(earliest[tp], ends[tp]) for tp in sorted(tps) if tp.topic == name} for name in names
+    }

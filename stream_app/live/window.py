@@ -1,0 +1,74 @@
+"""The window stage: the segments topic goes into the journal, which decides what is in which update period.
+
+The truth is in the journal: reading starts at the position it holds, and Kafka is told nothing. A stand-by has no
+partition, so it does not open the journal; whoever loses the partition closes it before another may open it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from faust.types import TP
+
+from stream_app.errors import StopTheLine
+from stream_app.events.periods import Periods
+from stream_app.events.segment import decode
+from stream_app.live.topics import TopicSettings
+from stream_app.live.transport import Batch, Known, Offsets
+from stream_app.pipeline import ingest
+from stream_app.store.journal import Journal
+from stream_app.telemetry import event
+
+
+class Window:
+    """The stage that reads segments and writes the journal.
+
+    path: the journal's directory; fixed: the settings that it must have been made with.
+    """
+
+    def __init__(self, topics: TopicSettings, periods: Periods, path: Path, fixed: Mapping[str, Any]) -> None:
+        self.topic = topics.segments
+        self.hints: dict[TP, int] = {}
+        self._periods, self._path, self._fixed = periods, path, fixed
+        self._journal: Journal | None = None
+
+    async def start(self) -> None:
+        """Nothing is opened before an assignment."""
+
+    async def stop(self) -> None:
+        """Closes the journal."""
+        self.revoked()
+
+    async def starts(self, known: Mapping[TP, Known]) -> Offsets:
+        """The journal's own position. Raises StopTheLine kinds: the topic no longer holds it, the journal is unfit."""
+        if self._journal is None:
+            self._journal = Journal.open(self._path, self._fixed)
+        position = self._journal.position
+        for tp, kafka in known.items():
+            # A journal that is still empty begins with what there is.
+            gone = 0 < position < kafka.earliest
+            if gone or position > kafka.end:
+                raise StopTheLine(
+                    f"the journal has read {tp.topic} up to offset {position}, but the topic holds offsets "
+                    f"{kafka.earliest} to {kafka.end}: restore the topic, or start over with --new-run"
+                )
+        return {tp: max(position, kafka.earliest) for tp, kafka in known.items()}
+
+    async def take(self, batch: Batch) -> None:
+        """Takes one segment after the other into the journal, each in one synced batch."""
+        for record in batch.records:
+            if self._journal is None:
+                return  # revoked while at it: whoever reads next goes on from the journal
+            for period in ingest(self._journal, self._periods, decode(record.value), record.offset):
+                event("period-closed", period=period.number, rows=period.rows)
+            # A synced write each: signals, timers and a rebalance must get their turn in between.
+            await asyncio.sleep(0)
+
+    def revoked(self) -> None:
+        """Closes the journal."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None

@@ -1,0 +1,58 @@
+"""`asmg worker`: its children, and what each of them runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from stream_app.fixed import fixed_for_journal
+from stream_app.live import app
+from stream_app.live.collect import Collect
+from stream_app.live.state_directory import JOURNAL
+from stream_app.live.supervisor import Child, end_with_parent, supervise
+from stream_app.live.topics import check
+from stream_app.live.window import Window
+from stream_app.live.worker_settings import WorkerSettings
+
+Role = Literal["collect", "window", "trainer"]
+
+
+def run_worker(settings: WorkerSettings, command: Sequence[str]) -> None:
+    """Runs a worker until SIGTERM or SIGINT. Call it in the main thread.
+
+    command: the command line that becomes a child's when "--child ROLE --index N" is added to it.
+    Raises Unavailable (no broker, no topic), SettingsError (an unfit topic), ChildFailed.
+    """
+    check(settings.kafka, settings.topics)
+    roles: list[tuple[str, Role, int]] = [
+        *((f"collect-{n}" if n else "collect", "collect", n) for n in range(settings.collectors)),
+        ("window", "window", 0),
+        ("trainer", "trainer", 0),
+    ]
+    supervise([Child(name, (*command, "--child", role, "--index", str(n))) for name, role, n in roles])
+
+
+def run_child(settings: WorkerSettings, role: Role, index: int = 0) -> None:
+    """What a child process runs, until SIGTERM or until its parent is gone. Raises AsmgError kinds."""
+    end_with_parent()
+    run_role(settings, role, index)
+
+
+def run_role(settings: WorkerSettings, role: Role, index: int = 0) -> None:
+    """The work of a child, without a parent; `index` tells several collectors apart."""
+    if role == "trainer":
+        # Imported here: torch takes seconds to load, and the other children have no use for it.
+        from stream_app.live.trainer import train
+
+        train(settings)
+    else:
+        name = f"asmg-{settings.model}-{role}"
+        app.run(name, settings.kafka, stage_of(settings, role), settings.state_directory, index)
+
+
+def stage_of(settings: WorkerSettings, role: Literal["collect", "window"]) -> app.Stage:
+    """What the Faust child of that role does with its topic; nothing is opened yet."""
+    if role == "collect":
+        return Collect(settings.kafka, settings.topics, settings.records)
+    journal, fixed = settings.state_directory / JOURNAL, fixed_for_journal(settings.records, settings.periods)
+    return Window(settings.topics, settings.periods, journal, fixed)

@@ -1,0 +1,173 @@
+"""The way of an interaction, top to bottom: `ingest`, `update`, `publish`.
+
+Each step is safe to repeat; live and replay only decide when it runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stream_app.errors import IncompatibleState
+from stream_app.events.periods import Periods, UpdatePeriod
+from stream_app.events.segment import END, IdleMark, PartitionSet, Segment, SegmentsRecord
+from stream_app.events.watermark import PartitionMark, assign, slowest
+from stream_app.store.chunks import Chunk
+from stream_app.store.database import BATCH_LIMIT
+from stream_app.store.journal import Journal
+from stream_app.store.journal_view import ClosedPeriod, JournalView
+from stream_app.store.outbox import Sources
+from stream_app.versions.manifest import Envelope
+
+if TYPE_CHECKING:  # what would load torch into the processes that only ingest
+    from models.learner import Outcome
+    from models.learner_state import LearnerState
+    from stream_app.learning import Learner
+    from stream_app.sinks.protocol import VersionSink
+    from stream_app.store.states import Store
+    from stream_app.versions.model_version import ModelVersion
+
+
+def ingest(journal: Journal, periods: Periods, record: SegmentsRecord, position: int) -> list[UpdatePeriod]:
+    """Take one record of the segments topic into the journal; returns the periods that closed with it.
+
+    position: the record's offset in that topic. A record that the journal has is passed over, rows that it has are cut.
+    Raises OffsetGap, IncompatibleState: nothing was written, and the record is to be tried again after the remedy.
+    """
+    if position < journal.position:
+        return []
+    if isinstance(record, PartitionSet):
+        return _append(journal, periods, _appeared(journal, record), position + 1, partitions=record.count)
+    if isinstance(record, IdleMark):
+        return _append(journal, periods, _idle(journal, record), position + 1)
+    known = journal.mark(record.partition).next_offset
+    fresh = record if known is None else record.after(known)  # repeats are cut; a hole raises OffsetGap
+    # What an END mark closes must not depend on what else is in the segment, and a batch has a limit. Our position
+    # moves with the last piece: after a crash before that, the offsets cut the pieces that are there.
+    *pieces, last = [piece for part in fresh.cut_after_ends() for piece in part.split(BATCH_LIMIT)]
+    closed = [period for piece in pieces for period in _take(journal, periods, piece, position)]
+    return closed + _take(journal, periods, last, position + 1)
+
+
+@dataclass(frozen=True)
+class Updated:
+    """A period that is done. `version` is None while pretraining; `seconds`: what each stage of it took."""
+
+    period: UpdatePeriod
+    state: LearnerState
+    outcome: Outcome
+    version: ModelVersion | None
+    seconds: Mapping[str, float]
+
+
+def update(
+    journal: JournalView,
+    store: Store,
+    learner: Learner,
+    state: LearnerState | None = None,
+    stage: Callable[[str], None] = lambda name: None,
+    keep: Callable[[Updated], None] = lambda updated: None,
+) -> Updated | None:
+    """Learn the first closed period that is not done; None when there is none. Its version waits in the outbox.
+
+    state: what the update before returned, which saves reading it back; None takes the store's. stage: told the name
+    of each stage as it begins. keep: called before the period is committed, so that what a caller notes of it is never
+    behind the store. Killed half-way, nothing of it has happened but the passes of pretraining.
+    """
+    closed = next(journal.periods(store.last_period), None)
+    if closed is None:
+        return None
+    stages, period = _Stages(stage), closed.period
+    stages("reading")
+    interactions = journal.interactions(period)
+    before = state or learner.resume(store, interactions)
+    after, outcome = learner.learn(store, before, interactions, period.number, stages)
+    stages("storing")
+    version = learner.release(store, period, interactions, outcome)
+    sources = Sources(closed.offsets, _late(journal, store, closed))
+    keep(Updated(period, after, outcome, version, stages.seconds()))
+    store.commit(period.number, learner.leaves(after), version, sources)
+    return Updated(period, after, outcome, version, stages.seconds())
+
+
+def publish(
+    store: Store, sink: VersionSink, model: str, run: str = "", times: Callable[[], Mapping[str, str]] = dict
+) -> list[int]:
+    """Hand every waiting version to the sink, in order, none skipped; returns their numbers.
+
+    times: what the envelope says about when it was sent. Raises Unavailable: those sent before are noted, call it
+    again later; StopTheLine: another publisher has taken over, or the place holds another version of that number.
+    """
+    sent = []
+    for waiting in store.outbox():
+        offsets, late = dict(waiting.sources.offsets), waiting.sources.late
+        envelope = Envelope(model=model, run=run, source_offsets=offsets, late=late, times=dict(times()))
+        sink.write(waiting.version, envelope)
+        store.published(waiting.version.number)
+        sent.append(waiting.version.number)
+    return sent
+
+
+def _take(journal: Journal, periods: Periods, segment: Segment, position: int) -> list[UpdatePeriod]:
+    mark = journal.mark(segment.partition)
+    assigned, _, mark = assign(segment, mark, periods.lateness_us, journal.frontier)
+    return _append(journal, periods, {segment.partition: mark}, position, Chunk(segment.interactions, assigned))
+
+
+def _append(
+    journal: Journal,
+    periods: Periods,
+    marks: Mapping[int, PartitionMark],
+    position: int,
+    rows: Chunk | None = None,
+    partitions: int | None = None,
+) -> list[UpdatePeriod]:
+    """ONE synced batch: the rows, where their partition stands, our position, and the periods that close with that."""
+    watermark, _ = slowest({**journal.marks, **marks}, journal.partitions if partitions is None else partitions)
+    return journal.append(periods, watermark, marks, position, rows, partitions)
+
+
+def _appeared(journal: Journal, found: PartitionSet) -> dict[int, PartitionMark]:
+    """The marks of partitions that appeared since: they begin where the whole stream is now."""
+    if journal.partitions is not None and found.count < journal.partitions:
+        raise IncompatibleState(
+            f"the source topic had {journal.partitions} partitions and has {found.count} now: it was deleted and made "
+            "again; begin anew with --new-run"
+        )
+    watermark, _ = slowest(journal.marks, journal.partitions)
+    start = None if watermark == END else watermark  # whatever comes there comes after the end: the frontier holds
+    return {n: PartitionMark(watermark=start) for n in range(found.count) if n not in journal.marks}
+
+
+def _idle(journal: Journal, idle: IdleMark) -> dict[int, PartitionMark]:
+    mark = journal.mark(idle.partition)
+    if mark.quiet or (mark.next_offset is not None and idle.end_offset < mark.next_offset):
+        return {}  # it has ended, or rows came after the mark was decided
+    return {idle.partition: PartitionMark(mark.next_offset, mark.watermark, "idle", mark.rows, mark.late)}
+
+
+def _late(journal: JournalView, store: Store, closed: ClosedPeriod) -> int:
+    """Rows that came late since the period before closed; the journal counts from the beginning."""
+    return closed.late - (journal.closed_period(store.last_period).late if store.last_period else 0)
+
+
+class _Stages:
+    """Tells of each stage as it begins and sums the seconds that each takes."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell, self._spent, self._name, self._since = tell, dict[str, float](), "", 0.0
+
+    def __call__(self, name: str) -> None:
+        self.seconds()
+        self._tell(name)
+        self._name = name
+
+    def seconds(self) -> dict[str, float]:
+        """By stage, up to now."""
+        now = time.perf_counter()
+        if self._name:
+            self._spent[self._name] = self._spent.get(self._name, 0.0) + now - self._since
+        self._since = now
+        return dict(self._spent)

@@ -1,0 +1,73 @@
+"""A learner's outcome as a model version: plain numbers and named arrays, in the form that subscribers know."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from models.interactions import Interactions
+from models.learner import Outcome
+from models.learning import LearningSettings, machine_class
+from models.metrics import Score
+from stream_app.events.periods import UpdatePeriod
+from stream_app.versions.columns import ids_to_tensors
+from stream_app.versions.manifest import Period, Plain, Rows
+from stream_app.versions.model_version import ModelVersion, build
+
+_OF_THE_MACHINE = ("device", "threads")
+"""Settings that belong to the machine class, which a manifest holds beside the learning settings."""
+
+
+def release(
+    number: int,
+    parent: str,
+    period: UpdatePeriod,
+    interactions: Interactions,
+    outcome: Outcome,
+    settings: LearningSettings,
+) -> ModelVersion | None:
+    """The version that `outcome` makes, None while it has nothing to serve (pretraining).
+
+    parent: digest of the version before, "" for the first; interactions: the period's, in canonical order.
+    """
+    if outcome.parameters is None:
+        return None
+    tensors = {f"parameters.{name}": tensor.cpu().numpy() for name, tensor in outcome.parameters.items()}
+    rows = len(interactions)
+    return build(
+        number,
+        parent,
+        Period(number=period.number, start=period.start, end=period.end, interactions=rows),
+        Rows(count=rows, sha256=interactions.digest()),
+        learning_facts(settings),
+        machine_class(settings),
+        {method.method: _metrics(outcome.scores.get(method.method)) for method in settings.methods},
+        outcome.decisions,
+        {**tensors, **ids_to_tensors("users", outcome.users), **ids_to_tensors("items", outcome.items)},
+    )
+
+
+def learning_facts(settings: LearningSettings) -> dict[str, Plain]:
+    """What a manifest says about the learning: a few names, and the digest of all its settings.
+
+    The digest is the SHA-256 of the settings as JSON with sorted keys, without those of the machine class.
+    """
+    every = {name: value for name, value in asdict(settings).items() if name not in _OF_THE_MACHINE}
+    every["serve"] = settings.serving
+    text = json.dumps(every, sort_keys=True, separators=(",", ":"))
+    return {
+        "settings_digest": hashlib.sha256(text.encode()).hexdigest(),
+        "method": settings.serving,
+        "base_model": settings.base_model.name,
+        "seed": settings.seed,
+        "negatives": settings.negatives,
+    }
+
+
+def _metrics(score: Score | None) -> Mapping[str, float | None] | None:
+    """None for what did not score this period: nothing served before the end of pretraining."""
+    if score is None:
+        return None
+    return {name: value for name, value in asdict(score).items() if name != "samples"}

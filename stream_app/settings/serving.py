@@ -1,0 +1,53 @@
+"""The settings of a serving process: what a plain install can read, from the same file as the worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from stream_app.broker import KafkaSettings
+from stream_app.live.topics import TopicSettings
+from stream_app.settings.sources import LayerSource, Values, file_of, from_environment, from_file
+from stream_app.subscriber import SubscriberSettings
+from stream_app.telemetry import TelemetrySettings
+
+WORKER_KEYS = ("preset", "state_directory", "records", "periods", "learning", "collectors")
+"""Settings that only a worker's install can judge; a serving process leaves them alone."""
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
+"""Part of consumer groups and transactional ids, which Kafka limits to these characters."""
+
+
+class ServingSettings(BaseSettings):
+    """Whom to ask for which model. Made by `load`; keyword arguments are the flags."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, nested_model_default_partial_update=False)
+
+    config: Path | None = None
+    model: ModelName = "default"
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    topics: TopicSettings = Field(default_factory=TopicSettings)
+    log: TelemetrySettings = Field(default_factory=TelemetrySettings)
+
+    @classmethod
+    def unjudged(cls, values: Values) -> Values:
+        """`values` of a source without what this kind of settings leaves alone."""
+        return {key: value for key, value in values.items() if key not in WORKER_KEYS}
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment, file; the first wins."""
+        return (
+            init_settings,
+            LayerSource(settings_cls, lambda stronger: cls.unjudged(from_environment())),
+            LayerSource(settings_cls, lambda stronger: cls.unjudged(from_file(file_of(stronger)))),
+        )
+
+    def subscriber(self) -> SubscriberSettings:
+        """The section of the subscriber."""
+        return SubscriberSettings(kafka=self.kafka, topic=self.topics.models, model=self.model)

@@ -1,0 +1,172 @@
+"""Versions in a directory: one folder each, `000001/manifest.msgpack` and `000001/model.safetensors`.
+
+Both files are written into a hidden folder beside, synced, and the folder is renamed: a version is there as a whole
+or not at all, whenever the writer is killed. What a killed writer leaves behind is hidden, never read, and removed by
+the next one. `model.safetensors` is the version's chunks joined and can be opened by any safetensors library.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+from stream_app.errors import IncompatibleState, VersionRejected
+from stream_app.versions.head import Head, head_of
+from stream_app.versions.manifest import Envelope
+from stream_app.versions.messages import PROGRESS_KEY, Manifest, Message, chunk_key, manifest_key, pack_progress
+from stream_app.versions.model_version import ModelVersion
+from stream_app.versions.tensors import Buffer
+
+MANIFEST = "manifest.msgpack"
+TENSORS = "model.safetensors"
+PROGRESS = "progress.msgpack"
+_ASIDE = ".writing-"
+
+
+class DirectorySink:
+    """The versions of one model in `path` (made when first written). One writer at a time; any number of readers."""
+
+    def __init__(self, path: str | Path, model: str = "default") -> None:
+        self.path, self.model = Path(path), model
+        self.epoch = 0
+
+    def open(self) -> Head:
+        """Makes the directory, removes what a killed writer left, says what is there."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for left in self.path.glob(f"{_ASIDE}*"):
+            _remove(left)
+        head = self.head()
+        self.epoch = head.epoch + 1
+        return head
+
+    def write(self, version: ModelVersion, envelope: Envelope) -> None:
+        """Raises IncompatibleState when another version is there under this number; nothing is changed then."""
+        if not self.epoch:
+            raise ValueError("open the sink before writing to it")
+        target = self.path / f"{version.number:06d}"
+        if (target / MANIFEST).exists():
+            return self._compare(target, version)
+        aside = self.path / f"{_ASIDE}{target.name}"
+        _remove(aside)
+        aside.mkdir()
+        _write(aside / TENSORS, (chunk for _, chunk, _ in version.chunks()))
+        manifest = Manifest.pack(version.content_bytes, envelope.model_copy(update={"epoch": self.epoch}))
+        _write(aside / MANIFEST, [manifest])
+        _sync_folder(aside)
+        aside.rename(target)
+        _sync_folder(self.path)
+        return None
+
+    def announce(self, stage: str) -> None:
+        """Tells subscribers what is going on before the first version; see `VersionSink.announce`."""
+        aside = self.path / f"{_ASIDE}{PROGRESS}"
+        _write(aside, [pack_progress(self.model, stage)[1]])
+        aside.rename(self.path / PROGRESS)
+
+    def head(self) -> Head:
+        """Raises SettingsError when the directory holds another model's versions."""
+        return head_of((_bytes(folder / MANIFEST) for folder in self._folders()), self.model, str(self.path))
+
+    def read(self, after: int = 0) -> Iterator[Message]:
+        """Chunks and manifest of every version above `after`, as they would come over a topic."""
+        for folder in self._folders():
+            if int(folder.name) > after:
+                yield from _messages(folder)
+
+    def reader(self) -> DirectoryReader:
+        """For a subscriber; the directory need not exist yet."""
+        return DirectoryReader(self)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _folders(self) -> list[Path]:
+        if not self.path.is_dir():
+            return []
+        return sorted((f for f in self.path.iterdir() if f.name.isdecimal()), key=lambda folder: int(folder.name))
+
+    def _compare(self, target: Path, version: ModelVersion) -> None:
+        try:
+            there = Manifest.unpack(_bytes(target / MANIFEST)).digest
+        except VersionRejected as refusal:
+            there = f"damaged ({refusal.problem})"
+        if there != version.digest:
+            raise IncompatibleState(
+                f"{target} is {there}, not this version {version.number} ({version.digest}); "
+                "publish into another directory, or remove what is there"
+            )
+
+
+class DirectoryReader:
+    """New folders as they appear; a folder is looked at once."""
+
+    def __init__(self, sink: DirectorySink) -> None:
+        self._sink, self._seen, self._progress = sink, set[str](), b""
+
+    def poll(self, timeout: float) -> Iterator[Message]:
+        """The messages of folders not seen before; without any, sleeps for `timeout` seconds."""
+        progress = _bytes(self._sink.path / PROGRESS)
+        if progress != self._progress:
+            self._progress = progress
+            yield PROGRESS_KEY, progress
+        fresh = [folder for folder in self._sink._folders() if folder.name not in self._seen]
+        if not fresh:
+            time.sleep(timeout)
+        for folder in fresh:
+            self._seen.add(folder.name)
+            yield from _messages(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def _messages(folder: Path) -> Iterator[Message]:
+    """Nothing is judged here: a damaged file becomes damaged messages, and the assembler refuses those."""
+    number, value = int(folder.name), _bytes(folder / MANIFEST)
+    try:
+        chunks = Manifest.unpack(value, number).content.chunks
+        with (folder / TENSORS).open("rb") as file:
+            for chunk in chunks:
+                yield chunk_key(number, chunk.index, chunk.digest), file.read(chunk.size)
+    except (VersionRejected, FileNotFoundError):
+        pass  # the manifest alone, then
+    yield manifest_key(number), value
+
+
+def _bytes(path: Path) -> bytes:
+    """A folder without its file is damaged like one with an empty file."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _write(path: Path, data: Iterable[Buffer]) -> None:
+    with path.open("wb") as file:
+        for piece in data:
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove(left: Path) -> None:
+    """What a writer before us left half-written, if anything."""
+    if left.is_dir():
+        shutil.rmtree(left)
+    else:
+        left.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

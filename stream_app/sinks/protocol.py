@@ -1,0 +1,65 @@
+"""What every place for versions can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, Self
+
+from stream_app.versions.head import Head
+from stream_app.versions.manifest import Envelope
+from stream_app.versions.messages import Message
+from stream_app.versions.model_version import ModelVersion
+
+
+class VersionReader(Protocol):
+    """Follows a place from its beginning on: what is there, then what comes. One thread; closed by `with`."""
+
+    def poll(self, timeout: float) -> Iterator[Message]:
+        """The messages that are new since the last call, in order; waits up to `timeout` seconds for the first.
+
+        Take them all before the next call. Raises Unavailable.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class VersionSink(Protocol):
+    """One model's versions in one place. `write` needs `open` first; reading does not."""
+
+    def open(self) -> Head:
+        """Called once before the first `write`: replaces an older publisher and says what is there.
+
+        The epoch of this publisher is one more than the largest found. Raises Unavailable; then it may be called again.
+        """
+        ...
+
+    def write(self, version: ModelVersion, envelope: Envelope) -> None:
+        """All of the version or nothing; the same version again changes nothing. The sink sets the envelope's epoch.
+
+        Raises Unavailable (call it again, later), StopTheLine (another publisher has taken over, or the place holds
+        another version under this number).
+        """
+        ...
+
+    def announce(self, stage: str) -> None:
+        """Tells subscribers what goes on before there is a version ("pretraining 4/10"). Errors as `write`."""
+        ...
+
+    def head(self) -> Head:
+        """What is there now. Raises Unavailable, or SettingsError when the place holds another model's versions."""
+        ...
+
+    def read(self, after: int = 0) -> Iterator[Message]:
+        """The messages of all versions that are there now and have a number above `after`. Raises Unavailable."""
+        ...
+
+    def reader(self) -> VersionReader:
+        """For a subscriber. Raises Unavailable."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of what `open` took."""
+        ...

@@ -1,0 +1,146 @@
+"""What lies where in the two databases, and how either is opened.
+
+Both carry a record `format` {kind, format} and a record `fixed`, the settings that may not change during a run.
+Numbers in keys are big-endian, so that the order of the keys is the order of the numbers.
+
+Journal (written by the window process):
+
+| key | value (msgpack) |
+|---|---|
+| `state` | where the journal stands: position in the segments topic, counters (`journal.JournalState`) |
+| `mark/<partition>` | where a source partition stands (`events.watermark.PartitionMark`) |
+| `rows/<chunk>` | columns of rows in their order of arrival, <= 900 KB (`chunks.Chunk`) |
+| `index/<chunk>` | smallest and largest assigned time and number of rows of that chunk |
+| `period/<number>` | a CLOSED period and the chunks that hold its rows |
+
+The keys of the other database stand beside the code that uses them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from stream_app.errors import IncompatibleState, StoreCorrupted
+from stream_app.store.database import Database, exists
+
+FORMAT = 1
+"""Format number of both databases; a reader takes this one only, until there is a second."""
+
+STATE = b"state"
+MARK = b"mark/"
+ROWS = b"rows/"
+INDEX = b"index/"
+PERIOD = b"period/"
+
+_FORMAT_KEY = b"format"
+_FIXED_KEY = b"fixed"
+_NUMBER_BYTES = 8
+
+
+def numbered(prefix: bytes, number: int) -> bytes:
+    """The key of the `number`-th record (>= 0) under `prefix`."""
+    return prefix + number.to_bytes(_NUMBER_BYTES, "big")
+
+
+def number_of(key: bytes) -> int:
+    """The number in a key that `numbered` made."""
+    return int.from_bytes(key[-_NUMBER_BYTES:], "big")
+
+
+def end_of(prefix: bytes) -> bytes:
+    """The first key behind all that start with `prefix`: the end of a scan over them."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def pack(value: Any) -> bytes:
+    """`value` (plain numbers, strings, bytes, lists, maps) as msgpack."""
+    packed: bytes = msgpack.packb(value)
+    return packed
+
+
+def unpack(path: Path, key: bytes, value: bytes) -> Any:
+    """What `pack` made into `value`. Raises StoreCorrupted naming database and key."""
+    try:
+        return msgpack.unpackb(value, strict_map_key=False)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise StoreCorrupted(f"{path}: record {key!r} cannot be read: {error}") from error
+
+
+def create_or_open(path: Path, kind: str, fixed: Mapping[str, Any]) -> Database:
+    """Open the database at `path` for writing, or make it.
+
+    kind: "journal" or "store"; fixed: settings (JSON values) that a later opening must repeat.
+    Raises IncompatibleState (another kind, an unknown format, another value of a fixed setting: the database is
+    left as it is), StoreLocked, StoreCorrupted.
+    """
+    if exists(path):  # looked at before it is opened for writing, because that alone would change its files
+        probe = Database.open(path, read_only=True)
+        try:
+            if _identified(probe, kind):
+                _check_fixed(probe, fixed)
+        finally:
+            probe.close()
+    database = Database.open(path)
+    if database.get(_FORMAT_KEY) is None:
+        database.write(
+            {_FORMAT_KEY: pack({"kind": kind, "format": FORMAT}), _FIXED_KEY: json.dumps(dict(fixed)).encode()}
+        )
+    return database
+
+
+def open_beside(path: Path, kind: str) -> Database | None:
+    """Open the database at `path` for reading, also while another process writes it; None while it is not there yet.
+
+    Raises IncompatibleState, StoreCorrupted.
+    """
+    if not exists(path):
+        return None
+    database = Database.open(path, read_only=True)
+    try:
+        if _identified(database, kind):
+            return database
+    except Exception:
+        database.close()
+        raise
+    database.close()
+    return None
+
+
+def fixed_settings(database: Database) -> dict[str, Any]:
+    """The settings given when the database was made."""
+    value = database.get(_FIXED_KEY)
+    if value is None:
+        raise StoreCorrupted(f"{database.path}: the record of its settings is gone")
+    settings: dict[str, Any] = json.loads(value)
+    return settings
+
+
+def _identified(database: Database, kind: str) -> bool:
+    """True for our database of that kind, False for one whose making was interrupted before its first record."""
+    value = database.get(_FORMAT_KEY)
+    if value is None:
+        if next(database.scan(b"", b"\xff"), None) is None:
+            return False
+        raise IncompatibleState(f"{database.path}: a RocksDB database, but not one of asmg-stream")
+    found = unpack(database.path, _FORMAT_KEY, value)
+    if not isinstance(found, dict) or found.get("kind") != kind or found.get("format") != FORMAT:
+        raise IncompatibleState(
+            f"{database.path}: holds {found}, this program reads kind {kind!r} format {FORMAT}; "
+            "use the release that wrote it, or begin anew with --new-run"
+        )
+    return True
+
+
+def _check_fixed(database: Database, fixed: Mapping[str, Any]) -> None:
+    old, new = fixed_settings(database), json.loads(json.dumps(dict(fixed)))
+    for key in sorted(old.keys() | new.keys()):
+        if key not in old or key not in new or old[key] != new[key]:
+            raise IncompatibleState(
+                f"{database.path}: {key} was {old.get(key, 'not set')!r} when this state directory was made and is "
+                f"{new.get(key, 'not set')!r} now; set it back, or begin anew with --new-run"
+            )

@@ -1,0 +1,28 @@
+"""What tests of several rooms share: one real Kafka broker for the whole session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "deploy" / "kafka-local"))
+
+# Many tests run beside a broker and child processes; one thread each is faster than all threads for everybody.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running broker: `KAFKA_BOOTSTRAP`, else one of our own that ends with the session."""
+    if given := os.environ.get("KAFKA_BOOTSTRAP"):
+        yield given
+        return
+    from broker import LocalBroker
+
+    with LocalBroker(tmp_path_factory.mktemp("kafka")) as local:
+        yield local.bootstrap

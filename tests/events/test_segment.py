@@ -1,0 +1,142 @@
+"""Segments: what is cut, what is refused, and that the bytes on the topic come back as they went."""
+
+from __future__ import annotations
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.interactions import Interactions
+from stream_app.errors import IncompatibleState, OffsetGap
+from stream_app.events.segment import END, IdleMark, PartitionSet, Segment, decode
+
+
+def segment(
+    offsets: list[int], first: int, end: int, marks: tuple[tuple[int, int], ...] = (), strings: bool = False
+) -> Segment:
+    """A segment of partition 3 whose row at offset o is user o, item 2 * o, time 10 * o, label o % 2."""
+    numbers = np.array(offsets, np.int64)
+    users = np.array([f"user-{o}-é" for o in offsets], dtype=object) if strings else numbers.copy()
+    rows = Interactions(users, numbers * 2, numbers * 10, (numbers % 2).astype(np.float32))
+    return Segment(3, first, end, numbers, rows, marks)
+
+
+def contents(part: Segment) -> tuple[object, ...]:
+    rows = part.interactions
+    columns = [column.tolist() for column in (part.offsets, rows.users, rows.items, rows.times, rows.labels)]
+    return part.partition, part.first_offset, part.next_offset, columns, part.marks
+
+
+@pytest.mark.parametrize("strings", [False, True])
+@pytest.mark.parametrize("offsets", [[], [5], [5, 6, 9]])
+def test_a_segment_comes_back_from_its_bytes_as_it_was(strings: bool, offsets: list[int]) -> None:
+    sent = segment(offsets, 4, 12, ((7, 123), (11, END)), strings)
+    received = decode(sent.encode())
+    assert isinstance(received, Segment)
+    assert contents(received) == contents(sent)
+    assert received.interactions.times.dtype == np.int64
+    assert received.interactions.labels.dtype == np.float32
+
+
+def test_the_other_records_come_back_from_their_bytes() -> None:
+    assert decode(PartitionSet(4).encode()) == PartitionSet(4)
+    assert decode(IdleMark(2, 77).encode()) == IdleMark(2, 77)
+
+
+def test_a_repeat_is_cut_by_offset_rows_and_marks() -> None:
+    part = segment([5, 6, 9], 4, 12, ((7, 123), (11, END)))
+    assert contents(part.after(4)) == contents(part)
+    assert contents(part.after(7)) == contents(segment([9], 7, 12, ((7, 123), (11, END))))
+    assert contents(part.after(10)) == contents(segment([], 10, 12, ((11, END),)))
+    for known in (12, 40):
+        assert contents(part.after(known)) == contents(segment([], known, known))
+
+
+def test_missing_offsets_are_a_gap_that_names_what_is_missing() -> None:
+    with pytest.raises(OffsetGap) as caught:
+        segment([5], 4, 12).after(3)
+    assert (caught.value.partition, caught.value.expected, caught.value.got) == (3, 3, 4)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sets(st.integers(0, 300), max_size=120), st.integers(290, 800), st.booleans(), st.data())
+def test_split_parts_are_small_and_together_are_the_whole(
+    offsets: set[int], limit: int, strings: bool, data: st.DataObject
+) -> None:
+    marked = data.draw(st.sets(st.integers(0, 300), max_size=20)) - offsets
+    marks = tuple((offset, offset * 7) for offset in sorted(marked))
+    whole = segment(sorted(offsets), 0, 301, marks, strings)
+    parts = whole.split(limit + 60 * strings)
+    assert all(len(part.encode()) <= limit + 60 * strings for part in parts)
+    assert [part.first_offset for part in parts] == [0, *(part.next_offset for part in parts[:-1])]
+    assert parts[-1].next_offset == 301
+    assert sorted(offsets) == [o for part in parts for o in part.offsets.tolist()]
+    assert whole.interactions.users.tolist() == [u for part in parts for u in part.interactions.users.tolist()]
+    assert marks == tuple(mark for part in parts for mark in part.marks)
+
+
+def test_a_row_larger_than_the_limit_is_named_not_sent() -> None:
+    rows = Interactions(np.array(["x" * 1000], object), np.array([1]), np.array([1]), np.ones(1, np.float32))
+    with pytest.raises(ValueError, match="does not fit"):
+        Segment(0, 0, 1, np.array([0]), rows).split(900)
+
+
+def test_an_end_mark_is_the_last_record_of_its_piece() -> None:
+    part = segment([1, 3, 4], 0, 6, ((2, END), (5, END)))
+    assert [contents(piece) for piece in part.cut_after_ends()] == [
+        contents(segment([1], 0, 3, ((2, END),))),
+        contents(segment([3, 4], 3, 6, ((5, END),))),
+    ]
+    assert len(segment([1], 0, 6, ((2, 50),)).cut_after_ends()) == 1
+
+
+def test_an_unknown_format_is_refused_and_named() -> None:
+    packed = msgpack.unpackb(segment([5], 4, 12).encode())
+    with pytest.raises(IncompatibleState, match="format 2"):
+        decode(msgpack.packb({**packed, "format": 2}))
+
+
+def test_every_truncated_segment_is_refused() -> None:
+    message = segment([5, 6], 4, 12, ((7, 123),), strings=True).encode()
+    for length in range(len(message)):
+        with pytest.raises(IncompatibleState):
+            decode(message[:length])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "table"},
+        {"offsets": b"\0" * 7},
+        {"offsets": np.array([5, 5], "<i8").tobytes()},
+        {"offsets": np.array([6, 5], "<i8").tobytes()},
+        {"offsets": np.array([3, 5], "<i8").tobytes()},
+        {"offsets": np.array([5, 12], "<i8").tobytes()},
+        {"times": np.array([1], "<i8").tobytes()},
+        {"users": [1, 2]},
+        {"users": ["a", b"b"]},
+        {"users": None},
+        {"marks": [[99, 1]]},
+        {"marks": [[5, 2**63]]},
+        {"marks": [[5]]},
+        {"first": -1},
+        {"first": "x"},
+        {"next": 3},
+        {"next": 2**63},
+        {"first": float("inf")},
+        {"partition": -1},
+    ],
+)
+def test_a_segment_that_contradicts_itself_is_refused(change: dict[str, object]) -> None:
+    packed = msgpack.unpackb(segment([5, 6], 4, 12).encode())
+    with pytest.raises(IncompatibleState):
+        decode(msgpack.packb({**packed, **change}))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(max_size=60))
+def test_foreign_bytes_are_refused(message: bytes) -> None:
+    with pytest.raises(IncompatibleState):
+        decode(message)

@@ -1,0 +1,207 @@
+"""Laws that the learner keeps with every update method, whatever the stream; a new method is tested unasked."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import log_loss, roc_auc_score
+
+from models import tree
+from models.interactions import Interactions
+from models.learner import Observer, Outcome, learn
+from models.learner_state import LearnerState, from_leaves, to_leaves
+from models.learning import LearningSettings, prepare_process
+from models.pretraining import Pretraining
+from models.update_methods import AnyUpdateMethod
+from stream_app.synthetic import drifting_stream
+
+METHODS = [method() for method in get_args(AnyUpdateMethod)]
+PERIODS, ROWS = 9, 400
+SETTINGS = LearningSettings(
+    methods=tuple(METHODS), pretrain=4, passes=2, initialisations=2, batch=64, device="cpu", seed=3
+)
+
+
+@pytest.fixture(autouse=True)
+def _learner_process() -> None:
+    prepare_process(SETTINGS)
+
+
+def stream(explicit: bool = True, seed: int = 5) -> list[Interactions]:
+    rows = drifting_stream(PERIODS * ROWS, users=60, items=40, seed=seed, explicit=explicit).canonical()
+    return [rows.select(slice(at, at + ROWS)) for at in range(0, len(rows), ROWS)]
+
+
+def run(
+    periods: list[Interactions],
+    settings: LearningSettings = SETTINGS,
+    state: LearnerState | None = None,
+    first: int = 1,
+) -> tuple[LearnerState, list[Outcome]]:
+    state = state or LearnerState.start()
+    outcomes = []
+    for number, rows in enumerate(periods, first):
+        state, outcome = learn(state, rows, number, settings)
+        outcomes.append(outcome)
+    return state, outcomes
+
+
+def digest(leaves: dict[str, tree.Leaf]) -> str:
+    """Of every named tensor and number, bytes and all."""
+    sha = hashlib.sha256()
+    for path in sorted(leaves):
+        leaf = leaves[path]
+        array = leaf.numpy() if isinstance(leaf, torch.Tensor) else leaf
+        sha.update(path.encode())
+        sha.update(array.tobytes() if isinstance(array, np.ndarray) else repr(array).encode())
+    return sha.hexdigest()
+
+
+def served(outcomes: list[Outcome]) -> list[str]:
+    return [digest(dict(outcome.parameters)) if outcome.parameters is not None else "" for outcome in outcomes]
+
+
+def test_same_seed_gives_the_same_bytes() -> None:
+    assert digest(to_leaves(run(stream())[0])) == digest(to_leaves(run(stream())[0]))
+
+
+def test_another_seed_gives_another_model() -> None:
+    assert served(run(stream())[1])[-1] != served(run(stream(), replace(SETTINGS, seed=4))[1])[-1]
+
+
+@pytest.mark.parametrize("stop", range(1, PERIODS))
+def test_saved_loaded_and_gone_on_equals_never_stopped(stop: int) -> None:
+    periods = stream()
+    whole, outcomes = run(periods)
+    half, _ = run(periods[:stop])
+    loaded = from_leaves(to_leaves(half), SETTINGS)
+    rest, later = run(periods[stop:], state=loaded, first=stop + 1)
+    assert digest(to_leaves(rest)) == digest(to_leaves(whole))
+    assert served(later) == served(outcomes)[stop:]
+
+
+def test_pretraining_broken_off_after_any_pass_goes_on_to_the_same_bytes() -> None:
+    periods = stream()
+    before, _ = run(periods[:3])
+    saved: list[Pretraining] = []
+    whole, _ = learn(before, periods[3], 4, SETTINGS, Observer(checkpoint=saved.append))
+    assert len(saved) == SETTINGS.passes * SETTINGS.initialisations
+    for point in saved:
+        again, _ = learn(before, periods[3], 4, SETTINGS, pretraining=tree.restore(Pretraining, tree.flatten(point)))
+        assert digest(to_leaves(again)) == digest(to_leaves(whole))
+
+
+def test_a_state_is_a_value_and_never_changes() -> None:
+    periods = stream()
+    state, _ = run(periods[:6])
+    before = digest(to_leaves(state))
+    learn(state, periods[6], 7, SETTINGS)
+    assert digest(to_leaves(state)) == before
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_nothing_of_the_next_period_changes_a_score_or_a_version_of_this_one(explicit: bool) -> None:
+    settings = replace(SETTINGS, negatives=0 if explicit else 1)
+    periods, other = stream(explicit), stream(explicit, seed=99)
+    for changed in (5, 7):
+        _, honest = run(periods[:changed], settings)
+        _, after = run([*periods[:changed], other[changed]], settings)
+        assert served(after)[:changed] == served(honest)
+        assert [outcome.scores for outcome in after[:changed]] == [outcome.scores for outcome in honest]
+
+
+def test_a_period_is_scored_before_anything_trains_on_it() -> None:
+    """The reported score is that of the model that was published one period earlier, against scikit-learn."""
+    periods = stream()
+    state, outcomes = run(periods[:6])
+    _, outcome = learn(state, periods[6], 7, SETTINGS)
+    version, vocabulary = outcomes[-1].parameters, state.sampler
+    assert version is not None
+    rows = periods[6]
+    users, items = vocabulary.users.rows(rows.users), vocabulary.items.rows(rows.items)
+    probabilities = [
+        _probability(version, int(user), int(item), _history(periods[:7], rows.users[at], rows.times[at], vocabulary))
+        for at, (user, item) in enumerate(zip(users, items, strict=True))
+    ]
+    score = outcome.scores[SETTINGS.serving]
+    assert score.auc == pytest.approx(roc_auc_score(rows.labels, probabilities), abs=1e-6)
+    assert score.log_loss == pytest.approx(log_loss(rows.labels, probabilities), abs=1e-6)
+
+
+def _history(periods: list[Interactions], user: int, time: int, vocabulary: object) -> list[int]:
+    rows = Interactions.concatenate(periods)
+    mask = (rows.users == user) & (rows.times < time) & (rows.labels == 1)
+    return [int(row) for row in vocabulary.items.rows(rows.items[mask])[-30:]]  # type: ignore[attr-defined]
+
+
+def _probability(version: object, user: int, item: int, history: list[int]) -> float:
+    """Embedding & MLP written from its description, in float64."""
+    p = {name: tensor.numpy().astype(np.float64) for name, tensor in version.items()}  # type: ignore[attr-defined]
+    pooled = p["item"][history].mean(0) if history else np.zeros(8)
+    x = np.concatenate([p["user"][user], pooled, p["item"][item]])
+    x = np.maximum(x @ p["w1"] + p["b1"], 0)
+    x = np.maximum(x @ p["w2"] + p["b2"], 0)
+    return float(1 / (1 + np.exp(-(x @ p["w3"] + p["b3"])[0])))
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_a_period_with_one_label_only_is_learned(label: float) -> None:
+    periods = stream()
+    periods[6] = replace(periods[6], labels=np.full(ROWS, label, np.float32))
+    _, outcomes = run(periods)
+    assert all(np.isnan(score.auc) for score in outcomes[6].scores.values())
+    assert all(np.isfinite(score.log_loss) for score in outcomes[6].scores.values())
+    assert all(torch.isfinite(tensor).all() for tensor in outcomes[-1].parameters.values())
+
+
+def test_a_period_of_strangers_is_scored_on_the_cold_rows_and_learned() -> None:
+    periods = stream()
+    strangers = replace(periods[6], users=periods[6].users + 10_000, items=periods[6].items + 10_000)
+    _, outcomes = run([*periods[:6], strangers, *periods[7:]])
+    assert all(np.isfinite(score.log_loss) for score in outcomes[6].scores.values())
+    assert all(score.samples == ROWS for score in outcomes[6].scores.values())
+    tables = outcomes[6].parameters
+    assert len(tables["user"]) == len(outcomes[6].users) + 1
+    assert len(tables["item"]) == len(outcomes[6].items) + 1
+
+
+def test_a_period_of_one_interaction_is_learned() -> None:
+    periods = stream()
+    _, outcomes = run([*periods[:6], periods[6].select(slice(0, 1)), *periods[7:]])
+    assert outcomes[6].samples == 1
+    assert outcomes[-1].parameters is not None
+
+
+def test_string_ids_are_learned_like_numbers() -> None:
+    periods = stream()
+    named = [
+        replace(
+            rows,
+            users=np.array([f"{user:06d}" for user in rows.users], object),
+            items=np.array([f"{item:06d}" for item in rows.items], object),
+        )
+        for rows in periods
+    ]
+    _, numbers = run(periods)
+    _, strings = run(named, state=LearnerState.start("string", "string"))
+    assert served(strings) == served(numbers)
+
+
+def test_before_the_end_of_pretraining_nothing_serves_and_nothing_is_scored() -> None:
+    _, outcomes = run(stream())
+    assert [outcome.parameters is None for outcome in outcomes] == [True] * 3 + [False] * 6
+    assert [bool(outcome.scores) for outcome in outcomes] == [False] * 4 + [True] * 5
+    assert outcomes[1].stage == "pretraining 2/4"
+
+
+def test_every_method_starts_as_plain_incremental_update() -> None:
+    """Nothing random is served: with no generator trained yet, every candidate is the base model."""
+    state, _ = run(stream()[:4])
+    for candidate in state.candidates.values():
+        for name, tensor in candidate.items():
+            assert torch.equal(tensor, state.candidates["iu"][name])

@@ -1,0 +1,305 @@
+"""The journal on a real disk: killed, locked, damaged, of another format, full, and read while it is written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from journal_child import FIXED, PERIODS, SEGMENT_ROWS, SEGMENTS, stream
+from segments_by_hand import Row, stored_periods, tuples
+
+from stream_app.errors import IncompatibleState, StopTheLine, StoreCorrupted, StoreLocked
+from stream_app.events.segment import PartitionSet
+from stream_app.pipeline import ingest
+from stream_app.store.database import Database
+from stream_app.store.journal import Journal
+from stream_app.store.journal_view import JournalView
+from stream_app.store.layout import ROWS, end_of, numbered, pack
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+def filled(path: Path, segments: int = 10) -> dict[int, list[Row]]:
+    """Make a journal of so many segments; returns its periods."""
+    with Journal.open(path, FIXED) as journal:
+        for position, record in enumerate(stream(segments)):
+            ingest(journal, PERIODS, record, position)
+        return stored_periods(journal)
+
+
+@contextmanager
+def child(task: str, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process of its own that works on the journal at `path`; killed at the end if it still runs."""
+    places = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    process = subprocess.Popen(
+        [sys.executable, str(TESTS / "store" / "journal_child.py"), task, str(path)],
+        env={**os.environ, "PYTHONPATH": places},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def contents(path: Path) -> dict[str, str]:
+    """Every file of a database and the digest of its bytes."""
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in path.iterdir()}
+
+
+def settled(path: Path) -> None:
+    """Have everything moved from the log into data files: opening it again does that."""
+    for _ in range(2):
+        Journal.open(path, FIXED).close()
+
+
+def test_killed_anywhere_it_holds_whole_batches_and_ends_up_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    for kill_after in (1, 19, 44):
+        with child("ingest", path) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if int(line) >= kill_after:
+                    break
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+        with Journal.open(path, FIXED) as journal:
+            assert journal.position > kill_after
+            rows = SEGMENT_ROWS * (journal.position - 1)
+            assert journal.mark(0).next_offset == rows
+            assert journal.open_period().rows + sum(c.period.rows for c in journal.periods()) == rows
+            assert len(journal.open_rows) == journal.open_period().rows
+    with child("ingest", path) as process:
+        assert process.wait() == 0
+    with Journal.open(path, FIXED) as journal:
+        assert stored_periods(journal) == filled(tmp_path / "undisturbed", SEGMENTS)
+
+
+def test_a_second_writer_is_refused_and_the_first_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    filled(path)
+    with child("hold", path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        with pytest.raises(StoreLocked) as caught:
+            Journal.open(path, FIXED)
+        assert caught.value.path == str(path)
+        view = JournalView.beside(path)  # reading is allowed
+        assert view is not None
+        assert view.position == 11
+        view.close()
+        process.communicate("")
+        assert process.returncode == 0
+    Journal.open(path, FIXED).close()
+
+
+def test_a_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "journal", FIXED), pytest.raises(StoreLocked):
+        Journal.open(tmp_path / "journal", FIXED)
+
+
+def test_a_full_disk_stops_the_line_and_what_was_taken_stays(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with child("full-disk", path) as process:
+        answer, _ = process.communicate()
+    taken, message = answer.split(" ", 1)
+    assert 0 < int(taken) < SEGMENTS
+    assert str(path) in message
+    with Journal.open(path, FIXED) as journal:
+        assert journal.position == int(taken)
+        for position, record in enumerate(stream(SEGMENTS)):
+            ingest(journal, PERIODS, record, position)
+        assert stored_periods(journal) == filled(tmp_path / "undisturbed", SEGMENTS)
+
+
+def test_after_a_failed_write_nothing_more_is_written(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "journal", FIXED) as journal:
+        ingest(journal, PERIODS, PartitionSet(1), 0)
+        with pytest.raises(OverflowError):  # msgpack cannot hold the position
+            ingest(journal, PERIODS, stream(1)[1], 2**64)
+        with pytest.raises(StopTheLine, match="closed"):
+            ingest(journal, PERIODS, stream(1)[1], 1)
+    with Journal.open(tmp_path / "journal", FIXED) as journal:
+        assert (journal.position, len(journal.open_rows)) == (1, 0)
+
+
+@pytest.mark.parametrize("record", [{"kind": "journal", "format": 2}, {"kind": "store", "format": 1}, "x"])
+def test_an_unknown_format_or_kind_is_refused_and_no_byte_changes(tmp_path: Path, record: object) -> None:
+    path = tmp_path / "journal"
+    filled(path)
+    database = Database.open(path)
+    database.write({b"format": pack(record)})
+    database.close()
+    before = contents(path)
+    with pytest.raises(IncompatibleState, match="journal"):
+        Journal.open(path, FIXED)
+    with pytest.raises(IncompatibleState):
+        JournalView.beside(path)
+    assert contents(path) == before
+
+
+def test_a_database_that_is_not_ours_is_refused_and_no_byte_changes(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "other")
+    database.write({b"something": b"else"})
+    database.close()
+    before = contents(tmp_path / "other")
+    with pytest.raises(IncompatibleState, match="not one of asmg-stream"):
+        Journal.open(tmp_path / "other", FIXED)
+    assert contents(tmp_path / "other") == before
+
+
+@pytest.mark.parametrize(
+    ("fixed", "named"),
+    [
+        ({**FIXED, "periods.count": 80}, ["periods.count", "70", "80"]),
+        ({"periods.count": 70}, ["periods.lateness", "0.0", "not set"]),
+        ({**FIXED, "user_ids": "int"}, ["user_ids", "not set", "int"]),
+    ],
+)
+def test_another_value_of_a_fixed_setting_is_refused_by_name(
+    tmp_path: Path, fixed: dict[str, object], named: list[str]
+) -> None:
+    path = tmp_path / "journal"
+    filled(path)
+    before = contents(path)
+    with pytest.raises(IncompatibleState) as caught:
+        Journal.open(path, fixed)
+    assert all(word in str(caught.value) for word in named)
+    assert contents(path) == before
+    with Journal.open(path, dict(reversed(FIXED.items()))) as journal:
+        assert journal.fixed == FIXED
+
+
+@pytest.mark.parametrize("damage", ["CURRENT gone", "CURRENT", "MANIFEST-*", "MANIFEST-* gone", "*.sst", "*.sst gone"])
+def test_damage_is_reported_and_never_taken_for_an_empty_journal(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "journal"
+    filled(path, 40)
+    settled(path)
+    pattern, _, gone = damage.partition(" ")
+    files = list(path.glob(pattern))
+    assert files
+    for file in files:
+        content = file.read_bytes()
+        if gone:
+            file.unlink()
+        else:
+            file.write_bytes(bytes(255 - byte for byte in content[: len(content) // 2]) + content[len(content) // 2 :])
+
+    def read_all() -> None:
+        with Journal.open(path, FIXED) as journal:
+            stored_periods(journal)
+
+    with pytest.raises(StoreCorrupted) as caught:
+        read_all()
+    assert str(path) in str(caught.value)
+
+
+def test_rows_that_are_gone_are_reported_not_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    filled(path)
+    database = Database.open(path)
+    database.write({}, deletes=[numbered(ROWS, 1)])
+    database.close()
+    view = JournalView.beside(path)
+    assert view is not None
+    with pytest.raises(StoreCorrupted, match="chunk 1"):
+        stored_periods(view)
+    view.close()
+
+
+def test_a_reader_that_starts_first_sees_the_journal_once_it_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "journal"
+    assert JournalView.beside(path) is None
+    Database.open(path).close()  # its making was interrupted before the first record
+    assert JournalView.beside(path) is None
+    with Journal.open(path, FIXED):
+        view = JournalView.beside(path)
+        assert view is not None
+        assert (view.position, view.closed_after(0), view.open_period().rows) == (0, None, 0)
+        view.close()
+
+
+def test_a_reader_sees_one_moment_until_it_refreshes(tmp_path: Path) -> None:
+    path, records = tmp_path / "journal", stream(40)
+    with Journal.open(path, FIXED) as journal:
+        ingest(journal, PERIODS, records[0], 0)
+        view = JournalView.beside(path)
+        assert view is not None
+        assert view.refresh() is False
+        for position, record in enumerate(records[1:], 1):
+            ingest(journal, PERIODS, record, position)
+            assert view.position == position
+            assert view.refresh() is True
+            assert (view.position, dict(view.marks)) == (position + 1, dict(journal.marks))
+            assert (view.last_closed, view.open_period()) == (journal.last_closed, journal.open_period())
+            assert view.refresh() is False
+        assert stored_periods(view) == stored_periods(journal)
+        view.close()
+
+
+def test_where_a_period_came_from_is_kept_with_it(tmp_path: Path) -> None:
+    filled(tmp_path / "journal")
+    with Journal.open(tmp_path / "journal", FIXED) as journal:
+        # Row 70 must be behind the watermark: the second segment has rows 50 to 99.
+        assert dict(journal.closed_period(1).offsets) == {0: 100}
+        assert journal.closed_period(1).late > 0
+        with pytest.raises(KeyError, match="period 99"):
+            journal.closed_period(99)
+
+
+def test_trimmed_rows_are_gone_and_all_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    before = filled(path, 40)
+    with Journal.open(path, FIXED) as journal:
+        chunks = len(journal_keys(path))
+        journal.trim(before=20)
+        kept = {number: rows for number, rows in before.items() if number >= 20}
+        for number in before:
+            period = journal.closed_period(number).period
+            if number in kept:
+                assert stored_periods_from(journal, number) == kept[number]
+            else:
+                with pytest.raises(IncompatibleState, match="no longer kept"):
+                    journal.interactions(period)
+        assert 0 < len(journal_keys(path)) < chunks * 0.6
+        waiting = len(journal.open_rows)
+    with Journal.open(path, FIXED) as journal:
+        assert len(journal.open_rows) == waiting
+        for position, record in enumerate(stream(60)):
+            ingest(journal, PERIODS, record, position)
+        complete = filled(tmp_path / "undisturbed", 60)
+        for number in [n for n in complete if n >= 20]:
+            assert stored_periods_from(journal, number) == complete[number]
+        journal.trim(before=10_000)
+        assert len(journal_keys(path)) < 6  # those with open rows
+
+
+def stored_periods_from(journal: JournalView, number: int) -> list[Row]:
+    """The rows of one period."""
+    return tuples(journal.interactions(journal.closed_period(number).period))
+
+
+def journal_keys(path: Path) -> list[bytes]:
+    """The keys of all chunks, as a reader beside the writer sees them."""
+    database = Database.open(path, read_only=True)
+    keys = database.keys(ROWS, end_of(ROWS))
+    database.close()
+    return keys
+
+
+def test_a_reader_cannot_write(tmp_path: Path) -> None:
+    filled(tmp_path / "journal")
+    view = Database.open(tmp_path / "journal", read_only=True)
+    with pytest.raises(StopTheLine):
+        view.write({b"x": b"y"})
+    view.close()

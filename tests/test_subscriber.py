@@ -1,0 +1,280 @@
+"""The serving process's library: what is served while versions come, are refused, or cannot be read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kafka import KafkaAdminClient
+from simulators import MODEL, MemoryReader, MemorySink, chain, envelope, flipped, tiny_version, truncated
+
+from stream_app.broker import KafkaSettings
+from stream_app.errors import DigestMismatch, Unavailable, VersionRejected
+from stream_app.sinks import DirectorySink, KafkaSink
+from stream_app.subscriber import ModelSubscriber, SubscriberSettings
+from stream_app.versions.messages import PROGRESS_KEY, Message
+from stream_app.versions.scoring import ServingModel
+
+CHAIN = chain(5)
+LONG = 30.0  # only a failing test waits so long
+
+
+@dataclass(frozen=True)
+class MemorySettings(SubscriberSettings):
+    """Settings whose place is in memory."""
+
+    sink: MemorySink = field(default_factory=MemorySink)
+    poll: float = 0.005
+
+    def source(self) -> MemorySink:  # type: ignore[override]
+        return self.sink
+
+
+def probabilities(subscriber: ModelSubscriber) -> list[float]:
+    model = subscriber.model
+    assert model is not None
+    return model.score(11, [3, 2, 9], [4]).tolist()
+
+
+def expected(number: int) -> list[float]:
+    return ServingModel(CHAIN[number - 1]).score(11, [3, 2, 9], [4]).tolist()
+
+
+class Refusals:
+    """Collects refusals and lets a test wait for them."""
+
+    def __init__(self) -> None:
+        self.seen: list[VersionRejected] = []
+        self._arrived = threading.Condition()
+
+    def __call__(self, refusal: VersionRejected) -> None:
+        with self._arrived:
+            self.seen.append(refusal)
+            self._arrived.notify_all()
+
+    def wait(self, count: int = 1) -> None:
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: len(self.seen) >= count, LONG)
+
+
+def test_versions_are_swapped_as_they_come() -> None:
+    settings, swaps = MemorySettings(), list[int]()
+    with ModelSubscriber(settings, on_swap=lambda model: swaps.append(model.version.number)) as subscriber:
+        assert subscriber.model is None
+        assert subscriber.health().state == "waiting"
+        for version in CHAIN[:3]:
+            settings.sink.log += version.messages(envelope(epoch=4))
+            assert subscriber.wait(LONG, version.number).version.digest == version.digest
+            assert probabilities(subscriber) == expected(version.number)
+        health = subscriber.health()
+    assert (health.state, health.version, health.digest) == ("serving", 3, CHAIN[2].digest)
+    assert (health.run, health.epoch, health.swaps, health.refusals, health.trouble) == ("first", 4, 3, 0, "")
+    assert health.age is not None
+    assert swaps == [1, 2, 3]
+
+
+def damaged(attack: str) -> list[Message]:
+    log: list[Message] = list(CHAIN[1].messages(envelope()))
+    if attack == "truncated chunk":
+        log[2] = truncated(log[2], 3)
+    elif attack == "flipped chunk":
+        log[2] = flipped(log[2], 12)
+    elif attack == "flipped manifest":
+        log[-1] = flipped(log[-1], 4000)
+    elif attack == "stale epoch":
+        log = list(CHAIN[1].messages(envelope(epoch=0)))
+    elif attack == "not finite":
+        nan = {"parameters.b1": np.full(12, np.nan, np.float32)}
+        log = list(tiny_version(2, CHAIN[0].digest, replaced=nan).messages(envelope()))
+    elif attack == "noise":
+        log = [(b"noise", b"noise")]
+    elif attack == "damaged progress":
+        log = [(PROGRESS_KEY, b"\xff")]
+    return log
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        *("truncated chunk", "flipped chunk", "flipped manifest", "stale epoch", "not finite", "noise"),
+        "damaged progress",
+    ],
+)
+def test_after_a_refusal_the_old_version_still_answers(attack: str) -> None:
+    settings, refusals = MemorySettings(), Refusals()
+    settings.sink.log += CHAIN[0].messages(envelope())
+    with ModelSubscriber(settings, on_refusal=refusals) as subscriber:
+        subscriber.wait(LONG)
+        settings.sink.log += damaged(attack)
+        refusals.wait()
+        assert probabilities(subscriber) == expected(1)
+        health = subscriber.health()
+        assert (health.version, health.refusals, health.last_refusal) == (1, 1, str(refusals.seen[0]))
+        settings.sink.log += CHAIN[2].messages(envelope())
+        subscriber.wait(LONG, version=3)
+        assert probabilities(subscriber) == expected(3)
+
+
+def test_waiting_without_a_version_says_what_the_trainer_does() -> None:
+    settings, refusals = MemorySettings(), Refusals()
+    settings.sink.announce("pretraining 4/10")
+    settings.sink.log.append((b"noise", b""))
+    with ModelSubscriber(settings, on_refusal=refusals) as subscriber:
+        refusals.wait()
+        with pytest.raises(Unavailable, match="pretraining 4/10"):
+            subscriber.wait(0.01)
+        assert subscriber.health().stage == "pretraining 4/10"
+
+
+def test_waiting_without_a_broker_says_so() -> None:
+    settings = SubscriberSettings(KafkaSettings("127.0.0.1:1"), poll=0.01)
+    with ModelSubscriber(settings) as subscriber:
+        while not subscriber.health().trouble:
+            pass
+        with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
+            subscriber.wait(0.01)
+
+
+def test_callbacks_that_fail_change_nothing() -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("the callback's own trouble")
+
+    settings = MemorySettings()
+    settings.sink.log += [(b"noise", b""), *CHAIN[0].messages(envelope()), *CHAIN[1].messages(envelope())]
+    with ModelSubscriber(settings, on_swap=fail, on_refusal=fail) as subscriber:
+        assert subscriber.wait(LONG, version=2).version.number == 2
+        assert subscriber.health().refusals == 1
+
+
+class Faltering(MemorySink):
+    """A place that cannot be read at first, then breaks down half-way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attempts = 0
+
+    def reader(self) -> MemoryReader:
+        self.attempts += 1
+        if self.attempts == 1:
+            raise Unavailable("not yet")
+        outer = self
+
+        class Reader(MemoryReader):
+            def poll(self, timeout: float) -> Iterator[Message]:
+                for place, message in enumerate(super().poll(timeout)):
+                    if outer.attempts == 2 and place == 5:
+                        raise RuntimeError("torn away")
+                    yield message
+
+        return Reader(self)
+
+
+def test_a_source_that_falters_is_read_again_from_the_beginning() -> None:
+    settings = MemorySettings(sink=Faltering())
+    settings.sink.log += [message for version in CHAIN[:2] for message in version.messages(envelope())]
+    with ModelSubscriber(settings) as subscriber:
+        assert subscriber.wait(LONG, version=2).version.digest == CHAIN[1].digest
+        assert subscriber.health().refusals == 0
+
+
+def test_a_request_sees_one_version_whatever_is_swapped_meanwhile() -> None:
+    settings, stop, answers = MemorySettings(), threading.Event(), set[tuple[float, ...]]()
+
+    def serve() -> None:
+        while not stop.is_set():
+            if subscriber.model is not None:
+                answers.add(tuple(probabilities(subscriber)))
+
+    with ModelSubscriber(settings) as subscriber:
+        server = threading.Thread(target=serve)
+        server.start()
+        for version in CHAIN:
+            settings.sink.log += version.messages(envelope())
+            subscriber.wait(LONG, version.number)
+        stop.set()
+        server.join()
+    assert answers <= {tuple(expected(number)) for number in range(1, 6)}
+
+
+def test_it_ends_with_the_block_and_the_model_stays_usable() -> None:
+    settings = MemorySettings()
+    settings.sink.log += CHAIN[0].messages(envelope())
+    with ModelSubscriber(settings) as subscriber:
+        subscriber.wait(LONG)
+    assert not [thread for thread in threading.enumerate() if thread.name == "model-subscriber"]
+    assert probabilities(subscriber) == expected(1)
+
+
+def test_a_directory_of_versions_is_followed(tmp_path: Path) -> None:
+    settings = SubscriberSettings(directory=tmp_path / "versions", poll=0.01)
+    with ModelSubscriber(settings) as subscriber:
+        sink = DirectorySink(settings.directory or "")
+        sink.open()
+        for version in CHAIN[:3]:
+            sink.write(version, envelope())
+            assert subscriber.wait(LONG, version.number).version.digest == version.digest
+
+
+def test_a_damaged_directory_is_refused_and_the_old_version_answers(tmp_path: Path) -> None:
+    sink, refusals = DirectorySink(tmp_path), Refusals()
+    sink.open()
+    for version in CHAIN[:2]:
+        sink.write(version, envelope())
+    file = tmp_path / "000002" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with ModelSubscriber(SubscriberSettings(directory=tmp_path, poll=0.01), on_refusal=refusals) as subscriber:
+        refusals.wait()
+        assert type(refusals.seen[0]) is DigestMismatch
+        assert probabilities(subscriber) == expected(1)
+
+
+@pytest.mark.broker
+def test_a_topic_is_followed(broker: str) -> None:
+    topic = f"models-{uuid.uuid4().hex}"
+    admin = KafkaAdminClient(bootstrap_servers=broker)
+    admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}})
+    admin.close()
+    kafka = KafkaSettings(broker)
+    sink = KafkaSink(kafka, topic, MODEL)
+    sink.open()
+    sink.write(CHAIN[0], envelope())
+    with ModelSubscriber(SubscriberSettings(kafka, topic, poll=0.05)) as subscriber:
+        for version in CHAIN[:3]:
+            sink.write(version, envelope())
+            assert subscriber.wait(LONG, version.number).version.digest == version.digest
+            assert probabilities(subscriber) == expected(version.number)
+    sink.close()
+
+
+SERVING = """
+import sys
+for name in ("faust", "rocksdict", "aiokafka", "torch", "pyarrow", "msgspec", "models"):
+    sys.modules[name] = None      # importing it fails as if it were not installed
+from pathlib import Path
+from stream_app.subscriber import ModelSubscriber, SubscriberSettings
+with ModelSubscriber(SubscriberSettings(directory=Path(sys.argv[1]))) as subscriber:
+    print(subscriber.wait(30).score(11, [3, 2, 9], [4]).tolist())
+"""
+
+
+def test_a_serving_process_needs_no_worker_package(tmp_path: Path) -> None:
+    sink = DirectorySink(tmp_path)
+    sink.open()
+    sink.write(CHAIN[0], envelope())
+    root = Path(__file__).resolve().parent.parent
+    answer = subprocess.run(
+        [sys.executable, "-c", SERVING, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert answer.stdout.strip() == str(expected(1))
