@@ -88,8 +88,8 @@ def preflight(settings: KafkaSettings, topics: Iterable[str] = ()) -> None:
 def reach(settings: KafkaSettings) -> None:
     """Returns when one of the brokers accepts a connection: clients find the others through it.
 
-    To be asked before a client of kafka-python is made: a consumer or admin client that cannot bootstrap leaves a thread
-    behind (3.0.12), each time. Raises Unavailable, at once or after 2 s per address.
+    To be asked before a client of kafka-python is made: a consumer or admin client that cannot bootstrap leaves a
+    thread behind (3.0.12), each time. Raises Unavailable, at once or after 2 s per address.
     """
     reasons = []
     for host, port in settings.addresses:

@@ -36,7 +36,7 @@ def fixed_for_store(records: RecordSettings, periods: AnyPeriods, learning: Lear
         if field.name == "methods":
             own["learning.methods"] = [method.method for method in value]
             for method in value:
-                own |= _dotted(f"learning.{method.method}", method, ("method",))
+                own |= _dotted(f"learning.methods.{method.method}", method, ("method",))
         elif field.name == "base_model":
             own |= _dotted("learning.base_model", value, ())
         elif field.name not in _MACHINE_CLASS:

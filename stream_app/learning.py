@@ -15,14 +15,29 @@ from models import tree
 from models.interactions import Interactions
 from models.learner import Observer, Outcome, learn
 from models.learner_state import LearnerState, from_leaves, to_leaves
-from models.learning import LearningSettings, device_of
+from models.learning import LearningSettings, device_of, prepare_process
 from models.pretraining import Pretraining
+from stream_app.errors import SettingsError
 from stream_app.events.periods import UpdatePeriod
 from stream_app.release import release
 from stream_app.store.states import Store
 from stream_app.versions.model_version import ModelVersion
 
 _PASSES = "pretraining"
+
+
+def prepare(settings: LearningSettings) -> None:
+    """Call once in a process before it learns. Raises SettingsError when the device of the settings is not there."""
+    check_device(settings)
+    prepare_process(settings)
+
+
+def check_device(settings: LearningSettings) -> None:
+    """Raises SettingsError when the device of the settings is not there."""
+    try:
+        device_of(settings)
+    except ValueError as error:
+        raise SettingsError("learning.device", str(error), "set it to auto or cpu") from error
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, TypeVar
@@ -62,7 +62,7 @@ class Health:
     """One consistent look at a subscriber.
 
     state: "waiting" until the first version is served. version, digest, run, epoch: of what is served (0 and ""
-    before). swaps: versions served so far. refusals, last_refusal: versions or messages refused. stage: what the
+    before). times: what its envelope says of when it was closed, trained and sent, as ISO 8601. swaps: versions served so far. refusals, last_refusal: versions or messages refused. stage: what the
     trainer says it does before the first version. trouble: why nothing can be read at the moment, "" if all is well.
     age: seconds since the last swap, None before the first.
     """
@@ -72,6 +72,7 @@ class Health:
     digest: str
     run: str
     epoch: int
+    times: Mapping[str, str]
     swaps: int
     refusals: int
     last_refusal: str
@@ -142,6 +143,7 @@ class ModelSubscriber:
                 digest=served.digest if served else "",
                 run=served.envelope.run if served else "",
                 epoch=served.envelope.epoch if served else 0,
+                times=served.envelope.times if served else {},
                 swaps=self._swaps,
                 refusals=self._refusals,
                 last_refusal=self._last_refusal,

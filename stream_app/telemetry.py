@@ -4,7 +4,7 @@
 
 Rules:
 1. An event is one line, whatever its values hold: text that could break the line, or pass for another field, is quoted.
-2. Levels: error: a person must act; warning: it helps itself, but look; info: the way of an interaction; debug: the rest.
+2. Levels: error: a person must act; warning: it helps itself, but look; info: the way of an interaction; debug: rest.
 3. Libraries speak through the same lines, from warning on: their routine is not ours.
 """
 

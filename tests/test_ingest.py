@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from segments_by_hand import (
 
 from models.interactions import Interactions
 from stream_app.errors import IncompatibleState, OffsetGap
-from stream_app.events.periods import AnyPeriods, EqualCount, EventTime
+from stream_app.events.periods import AnyPeriods, EqualCount, EventTime, UpdatePeriod
 from stream_app.events.segment import END, IdleMark, PartitionSet, Segment, SegmentsRecord, decode
 from stream_app.pipeline import ingest
 from stream_app.store.journal import Journal
@@ -181,6 +182,39 @@ def test_a_gap_stops_the_line_and_nothing_is_written(tmp_path: Path) -> None:
         assert (opened.position, dict(opened.marks), stored_periods(opened), len(opened.open_rows)) == before
     with journal(tmp_path / "journal") as opened:
         assert (opened.position, dict(opened.marks), stored_periods(opened), len(opened.open_rows)) == before
+
+
+def test_a_record_that_the_journal_has_is_passed_over() -> None:
+    periods = EqualCount(count=3, lateness=0.0)
+    stream: list[SegmentsRecord] = [PartitionSet(1), segment(0, 0, [Row(5, 0, 0, 1)]), PartitionSet(2)]
+    with journal() as opened:
+        for position, record in [*enumerate(stream), *enumerate(stream)]:
+            assert ingest(opened, periods, record, position) == []
+            assert opened.position in (position + 1, 3)
+        assert (opened.position, opened.partitions, len(opened.open_rows)) == (3, 2, 1)
+
+
+def test_a_crash_between_the_pieces_of_a_segment_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log: Log = [*(Row(100 + i, 0, i, 1) for i in range(5)), END, *(Row(100 + i, 0, i, 0) for i in range(5)), END]
+    stream: list[SegmentsRecord] = [PartitionSet(1), segment(0, 0, log)]
+    periods, path = EqualCount(count=2, lateness=0.0), tmp_path / "journal"
+    append = Journal.append
+
+    def dies_at_the_second_piece(self: Journal, *given: Any) -> list[UpdatePeriod]:
+        if self.mark(0).next_offset:
+            raise KeyboardInterrupt
+        return append(self, *given)
+
+    monkeypatch.setattr(Journal, "append", dies_at_the_second_piece)
+    with pytest.raises(KeyboardInterrupt), journal(path) as opened:
+        for position, record in enumerate(stream):
+            ingest(opened, periods, record, position)
+    monkeypatch.undo()
+    with journal(path) as opened:
+        assert (opened.position, opened.mark(0).next_offset) == (1, 6)
+        ingest(opened, periods, stream[1], 1)
+        assert stored_periods(opened) == ingested(stream, periods)
+        assert opened.open_period().rows + sum(closed.period.rows for closed in opened.periods()) == 10
 
 
 def test_holes_inside_a_segment_and_a_first_offset_above_zero_are_normal() -> None:

@@ -43,9 +43,7 @@ def compared(recording: Path, versions: Path) -> dict[str, Any]:
         subscriber.wait(timeout=60, version=len(list(versions.glob("0*"))))
     state, differences = SamplerState.start(), []
     for period, rows in enumerate(periods_of(recording), 1):
-        state, samples = sample(
-            state, rows, NEGATIVES, rng(SEED, period, "negatives"), rng(SEED, period, "training")
-        )
+        state, samples = sample(state, rows, NEGATIVES, rng(SEED, period, "negatives"), rng(SEED, period, "training"))
         reported = next((m for m in served.values() if m.version.content.period.number == period), None)
         before = served.get(reported.version.number - 1) if reported is not None else None
         if before is None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.base_models import AnyBaseModel
-from models.meta_generators.generation import CHUNK
+from models.meta_generators.generation import chunk_for
 from models.meta_generators.gru import Gru, Step, backward, forward, output
 from models.meta_generators.lookups import Needed, needed, renumbered
 from models.meta_generators.sheets import MLP, columns_of, from_sheets, grus, to_sheets
@@ -19,7 +19,7 @@ from models.samples import Batch
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The forward pass of one sheet. chunks: (first row, steps) of each piece of at most `CHUNK` rows;
+    """The forward pass of one sheet. chunks: (first row, steps) of each piece of at most `chunk` rows;
     outputs: what each step generates, [R_i, columns]."""
 
     cell: Gru
@@ -41,7 +41,7 @@ def window_gradient(
     like: Parameters,
     batches: Sequence[Batch | None],
     model: AnyBaseModel,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> Tensor:
     """Gradient [P] with respect to ω of the losses of a window's outputs, weighted 1, 2, ... over their sum.
 
@@ -49,6 +49,7 @@ def window_gradient(
     scored on, None for a period without samples; like: names and shapes of the base model's tensors.
     """
     columns = columns_of(like)
+    chunk = chunk or chunk_for(weights.device)
     users = needed(sequences["user"].shape[1], [[b.users] if b else [] for b in batches])
     items = needed(sequences["item"].shape[1], [[b.items, b.history] if b else [] for b in batches])
     mlp = Needed(users.rows.new_zeros(1), [1] * len(batches), users.rows.new_zeros(1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -58,12 +59,8 @@ def common_options(top: bool = False) -> argparse.ArgumentParser:
 
 def command(commands: Commands, name: str, run: Any, summary: str, detail: str = "") -> Parser:
     """Add a command that `run(arguments)` carries out. `summary` is its line in the list of commands."""
-    added: Parser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[:1].upper()}{summary[1:]}.{detail and ' ' + detail}",
-        parents=[common_options()],
-    )
+    text = textwrap.fill(f"{summary[:1].upper()}{summary[1:]}. {detail}", 100)
+    added: Parser = commands.add_parser(name, help=summary, description=text, parents=[common_options()])
     added.set_defaults(run=run)
     return added
 

@@ -29,14 +29,14 @@ def add(commands: Commands) -> None:
     cut = added.add_mutually_exclusive_group()
     cut.add_argument("--periods", type=positive, metavar="N", help="N periods of equal size over the recording")
     cut.add_argument("--period-length", type=duration, metavar="TIME", help="periods of event time: 1h, 1d ...")
-    for name, kind, meaning in (
-        ("pretrain", int, "periods that pretraining takes"),
-        ("negatives", int, "negatives drawn per positive (0 for explicit labels)"),
-        ("methods", str, "update methods, the last one serves: iu,asmg-averaged"),
-        ("seed", int, "of all randomness"),
-        ("device", str, "auto, cpu or cuda"),
+    for name, kind, value, meaning in (
+        ("pretrain", int, "N", "periods that pretraining takes (default: 10)"),
+        ("negatives", int, "N", "negatives drawn per positive (default: 0, for explicit labels)"),
+        ("methods", str, "LIST", "update methods; the last one serves (default: iu,asmg-averaged)"),
+        ("seed", int, "N", "of all randomness (default: 0)"),
+        ("device", str, "DEVICE", "auto, cpu or cuda (default: auto)"),
     ):
-        added.add_argument(f"--{name}", type=kind, metavar=name[0].upper(), help=meaning)
+        added.add_argument(f"--{name}", type=kind, metavar=value, help=meaning)
     added.add_argument("--preset", metavar="NAME", help="paper: as the ASMG paper has it")
     added.add_argument("--out", type=Path, metavar="DIR", help="where everything goes (default: <recording>-replay)")
     added.add_argument("--new-run", action="store_true", help="forget what an earlier replay left in --out")

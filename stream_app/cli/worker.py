@@ -23,6 +23,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """The supervisor, or one of its children."""
+    from stream_app.learning import check_device
     from stream_app.live.worker import run_child, run_worker
     from stream_app.telemetry import configure
 
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.child:
         run_child(settings.worker(), arguments.child, arguments.index)
     else:
+        check_device(settings.learning)
         run_worker(settings.worker(), child_command(arguments))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import signal
 import socket
 from collections.abc import Mapping
@@ -185,6 +186,9 @@ def run(name: str, kafka: KafkaSettings, stage: Stage, state_directory: Path, in
 
 async def _run(name: str, kafka: KafkaSettings, stage: Stage, state_directory: Path, index: int) -> None:
     state_directory.mkdir(parents=True, exist_ok=True)
+    # What ends the app is raised here and told once; Faust would log it as well, with its stack.
+    logging.getLogger("faust").setLevel(logging.CRITICAL)
+    logging.getLogger("mode").setLevel(logging.CRITICAL)
     app = build(name, member_id(name, state_directory, index), kafka, state_directory / "faust")
     try:
         await Runner(app, stage).run()

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from types import FrameType
-from typing import IO
+from typing import IO, NoReturn
 
 from stream_app.errors import AsmgError
 
@@ -144,6 +144,16 @@ def _signals(told: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def leave() -> NoReturn:
+    """Ends this process at once, with exit code 0. Call it when all is closed.
+
+    Python's own way takes an interpreter that has torch in it apart first: seconds on a busy machine.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def end_with_parent() -> None:

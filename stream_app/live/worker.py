@@ -9,7 +9,7 @@ from stream_app.fixed import fixed_for_journal
 from stream_app.live import app
 from stream_app.live.collect import Collect
 from stream_app.live.state_directory import JOURNAL
-from stream_app.live.supervisor import Child, end_with_parent, supervise
+from stream_app.live.supervisor import Child, end_with_parent, leave, supervise
 from stream_app.live.topics import check
 from stream_app.live.window import Window
 from stream_app.live.worker_settings import WorkerSettings
@@ -33,9 +33,10 @@ def run_worker(settings: WorkerSettings, command: Sequence[str]) -> None:
 
 
 def run_child(settings: WorkerSettings, role: Role, index: int = 0) -> None:
-    """What a child process runs, until SIGTERM or until its parent is gone. Raises AsmgError kinds."""
+    """What a child process runs, until SIGTERM or until its parent is gone; it does not return. Raises AsmgErrors."""
     end_with_parent()
     run_role(settings, role, index)
+    leave()
 
 
 def run_role(settings: WorkerSettings, role: Role, index: int = 0) -> None:

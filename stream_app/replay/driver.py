@@ -13,15 +13,14 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from models.learning import LearningSettings, machine_class, prepare_process
+from models.learning import LearningSettings, machine_class
 from models.pretraining import Pretraining
 from stream_app.events.periods import AnyPeriods, EqualCount
 from stream_app.events.record import RecordSettings
 from stream_app.fixed import fixed_for_journal, fixed_for_store
-from stream_app.learning import Learner
+from stream_app.learning import Learner, prepare
 from stream_app.pipeline import Updated, ingest, publish, update
 from stream_app.replay.dead_letters import DeadLetters
-from stream_app.replay.picture import draw
 from stream_app.replay.recording import Recording, digest_of, records_of
 from stream_app.replay.report import Rest, write_report
 from stream_app.replay.results import PeriodResult, ResultLog
@@ -53,12 +52,12 @@ def replay(
 
     out: where journal, store, versions, report and picture go (default: "<recording's name>-replay"); the periods that
     are done there already come first, as they were. stage: told what is going on. It sets this process's torch
-    threads and floating-point mode (`prepare_process`). Raises BadInput, StopTheLine.
+    threads and floating-point mode. Raises BadInput, SettingsError (no such device), StopTheLine kinds.
     """
     out = out or default_out(recording)
     digest = digest_of(recording, settings.records)  # first of all: a file that cannot be read leaves nothing behind
     fixed = fixed_for_journal(settings.records, settings.periods) | {"recording.sha256": digest}
-    prepare_process(settings.learning)
+    prepare(settings.learning)
     with ExitStack() as stack:
         journal = stack.enter_context(closing(Journal.open(out / JOURNAL, fixed)))
         run = _Run(journal, settings, out, stack, stage)
@@ -120,6 +119,8 @@ class _Run:
 
     def report(self, name: str, bad_rows: int) -> None:
         """Write report and picture."""
+        from stream_app.replay.picture import draw  # matplotlib takes as long to load as a short replay takes
+
         settings, journal = self._settings, self._journal
         late = sum(mark.late for mark in journal.marks.values())
         rest = Rest(late, bad_rows, journal.open_period().rows)

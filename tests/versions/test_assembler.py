@@ -140,6 +140,13 @@ def test_truncated_chunk_is_refused() -> None:
     goes_on(assembler)
 
 
+def test_a_damaged_chunk_is_refused_when_it_arrives_and_the_right_one_may_follow() -> None:
+    assembler = serving()
+    log = messages(CHAIN[1])
+    assert type(refused(assembler, [flipped(log[2], 77)])) is DigestMismatch
+    assert fed(assembler, log) == [CHAIN[1].digest]
+
+
 def test_truncated_manifest_is_refused_at_every_length() -> None:
     *chunks, manifest = messages(CHAIN[1])
     assert manifest[1] is not None
