@@ -6,6 +6,9 @@ What is not among them may change at any time: addresses, paths, field names, an
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +46,12 @@ def fixed_for_store(records: RecordSettings, periods: AnyPeriods, learning: Lear
             own[f"learning.{field.name}"] = value
     own["learning.serve"] = learning.serving  # leaving it to the default and naming the default are the same
     return fixed_for_journal(records, periods) | own
+
+
+def settings_digest(fixed: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over the canonical JSON of fixed settings: keys in order, no spaces, ASCII. Named in manifests."""
+    canonical = json.dumps(dict(fixed), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _dotted(name: str, value: Any, without: tuple[str, ...]) -> dict[str, Any]:

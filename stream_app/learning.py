@@ -19,6 +19,7 @@ from models.learning import LearningSettings, device_of, prepare_process
 from models.pretraining import Pretraining
 from stream_app.errors import SettingsError
 from stream_app.events.periods import UpdatePeriod
+from stream_app.fixed import settings_digest
 from stream_app.release import release
 from stream_app.store.states import Store
 from stream_app.versions.model_version import ModelVersion
@@ -74,7 +75,9 @@ class Learner:
     ) -> ModelVersion | None:
         """The next version of the store; None while there is nothing to serve."""
         _, parent = store.head() or (0, "")
-        return release(store.next_version(), parent, period, interactions, outcome, self.settings)
+        return release(
+            store.next_version(), parent, period, interactions, outcome, self.settings, settings_digest(store.fixed)
+        )
 
     def leaves(self, state: LearnerState) -> Mapping[str, tree.Leaf]:
         """The state as the store keeps it."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
@@ -16,9 +14,6 @@ from stream_app.versions.columns import ids_to_tensors
 from stream_app.versions.manifest import Period, Plain, Rows
 from stream_app.versions.model_version import ModelVersion, build
 
-_OF_THE_MACHINE = ("device", "threads")
-"""Settings that belong to the machine class, which a manifest holds beside the learning settings."""
-
 
 def release(
     number: int,
@@ -27,10 +22,12 @@ def release(
     interactions: Interactions,
     outcome: Outcome,
     settings: LearningSettings,
+    digest: str,
 ) -> ModelVersion | None:
     """The version that `outcome` makes, None while it has nothing to serve (pretraining).
 
-    parent: digest of the version before, "" for the first; interactions: the period's, in canonical order.
+    parent: digest of the version before, "" for the first; interactions: the period's, in canonical order;
+    digest: of all settings that decide the content (`fixed.settings_digest`).
     """
     if outcome.parameters is None:
         return None
@@ -41,7 +38,7 @@ def release(
         parent,
         Period(number=period.number, start=period.start, end=period.end, interactions=rows),
         Rows(count=rows, sha256=interactions.digest()),
-        learning_facts(settings),
+        learning_facts(settings, digest),
         machine_class(settings),
         {method.method: _metrics(outcome.scores.get(method.method)) for method in settings.methods},
         outcome.decisions,
@@ -49,16 +46,10 @@ def release(
     )
 
 
-def learning_facts(settings: LearningSettings) -> dict[str, Plain]:
-    """What a manifest says about the learning: a few names, and the digest of all its settings.
-
-    The digest is the SHA-256 of the settings as JSON with sorted keys, without those of the machine class.
-    """
-    every = {name: value for name, value in asdict(settings).items() if name not in _OF_THE_MACHINE}
-    every["serve"] = settings.serving
-    text = json.dumps(every, sort_keys=True, separators=(",", ":"))
+def learning_facts(settings: LearningSettings, digest: str) -> dict[str, Plain]:
+    """What a manifest says about the learning: a few names, and the digest of all settings that decide its content."""
     return {
-        "settings_digest": hashlib.sha256(text.encode()).hexdigest(),
+        "settings_digest": digest,
         "method": settings.serving,
         "base_model": settings.base_model.name,
         "seed": settings.seed,

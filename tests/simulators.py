@@ -21,6 +21,7 @@ from stream_app.versions.head import Head, head_of
 from stream_app.versions.manifest import Envelope, Period, Rows
 from stream_app.versions.messages import Key, Manifest, Message, chunk_key, manifest_key, pack_progress
 from stream_app.versions.model_version import ModelVersion, build
+from stream_app.versions.tensors import TensorSpec, header
 
 MODEL = "default"
 
@@ -156,8 +157,25 @@ def rekeyed(message: Message) -> Message:
     return chunk_key(name.version, name.chunk, hashlib.sha256(value).hexdigest()), value
 
 
-def forged(version: ModelVersion, changes: Mapping[str, Any], sent: Envelope | None = None) -> list[Message]:
-    """The messages of a version whose content a liar has changed, with checksum and chunks as they should be."""
+def consistent(content: dict[str, Any]) -> None:
+    """Recomputes what a careful liar would: the header and its digest, and every tensor's digest over its chunks."""
+    specs = [TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in content["tensors"]]
+    first = header(specs)
+    content["chunks"][0].update(size=len(first), digest=hashlib.sha256(first).hexdigest())
+    begin = 1
+    for tensor in content["tensors"]:
+        raw = b"".join(bytes.fromhex(chunk["digest"]) for chunk in content["chunks"][begin : begin + tensor["chunks"]])
+        tensor["digest"] = hashlib.sha256(raw).hexdigest()
+        begin += tensor["chunks"]
+
+
+def forged(
+    version: ModelVersion, changes: Mapping[str, Any], sent: Envelope | None = None, careful: bool = False
+) -> list[Message]:
+    """The messages of a version whose content a liar has changed; checksum, keys and all chunks but the header fit it.
+
+    careful: the header and the digests of tensors are made to fit, too.
+    """
     content = msgpack.unpackb(version.content_bytes)
     for path, value in changes.items():
         *parents, last = [int(step) if step.isdecimal() else step for step in path.split(".")]
@@ -165,7 +183,12 @@ def forged(version: ModelVersion, changes: Mapping[str, Any], sent: Envelope | N
         for step in parents:
             place = place[step]
         place[last] = value
+    if careful:
+        consistent(content)
     number = content["version"] if type(content["version"]) is int and content["version"] > 0 else version.number
     messages: list[Message] = list(replace(version).messages(sent or envelope()))
+    if careful:
+        first = header(TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in content["tensors"])
+        messages[0] = (chunk_key(number, 0, hashlib.sha256(first).hexdigest()), first)
     messages[-1] = (manifest_key(number), Manifest.pack(msgpack.packb(content), sent or envelope()))
     return messages

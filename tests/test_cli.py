@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from replay_helpers import FLAGS, PERIODS, SETTINGS, asmg, published, stream, write
+from replay_helpers import FLAGS, PERIODS, SETTINGS, asmg, clean, published, stream, write
 
 from stream_app.cli.main import EXIT_CODES, main, parser
 from stream_app.replay import replay
@@ -147,38 +148,37 @@ def test_an_error_nobody_foresaw_ends_with_1_and_debug_shows_where(
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("package", ["torch", "rocksdict", "faust", "pyarrow"])
-def test_a_plain_install_says_what_is_missing(
-    package: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from stream_app.cli import config
-
-    def needs_worker(arguments: object) -> None:
-        monkeypatch.setitem(sys.modules, package, None)
-        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
-
-    monkeypatch.setattr(config, "show", needs_worker)
-    assert main(["config", "show"]) == 2
-    assert "pip install 'asmg-stream[worker]'" in one_line(capsys.readouterr().err)
+WORKER_ONLY = ("torch", "faust", "rocksdict", "pyarrow", "msgspec", "aiokafka", "matplotlib")
 
 
-def test_nothing_of_the_worker_is_loaded_for_help_and_for_serving() -> None:
-    script = (
-        "import sys\n"
-        "sys.argv = ['asmg']\n"
-        "from stream_app.cli.main import main\n"
-        "code = main(['topics', 'create', '--set', 'kafka.bootstrap=127.0.0.1:9'])\n"
-        "import stream_app.subscriber\n"
-        "loaded = [name for name in ('torch', 'faust', 'rocksdict', 'pyarrow', 'msgspec', 'aiokafka', 'matplotlib', 'models')\n"
-        "          if name in sys.modules]\n"
-        "print(code, loaded)\n"
+def python(script: str, cwd: Path) -> str:
+    """What a script prints in a process of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=cwd, env=clean({}), capture_output=True, text=True, check=True
     )
-    import subprocess
+    return ended.stdout
 
-    from replay_helpers import clean
 
-    ended = subprocess.run([sys.executable, "-c", script], env=clean({}), capture_output=True, text=True, check=True)
-    assert ended.stdout == "4 []\n"
+def test_a_plain_install_says_which_commands_need_the_worker(tmp_path: Path) -> None:
+    script = f"""
+import contextlib, io, sys
+sys.modules.update(dict.fromkeys({WORKER_ONLY}))  # importing one of them now fails as if it were not installed
+from stream_app.cli.main import main
+for command in ("worker", "status", "periods list", "versions show", "replay f.csv", "produce f.csv", "config show"):
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        print(main(command.split()), "pip install 'asmg-stream[worker]'" in said.getvalue())
+"""
+    assert python(script, tmp_path).splitlines() == ["2 True"] * 7
+
+
+def test_nothing_of_the_worker_is_loaded_for_serving(tmp_path: Path) -> None:
+    script = f"""
+import sys
+from stream_app.cli.main import main
+print(main(["topics", "create", "--set", "kafka.bootstrap={nobody()}"]))
+print([name for name in ({WORKER_ONLY} + ("models",)) if name in sys.modules])
+"""
+    assert python(script, tmp_path).splitlines() == ["4", "[]"]
 
 
 def test_options_may_stand_before_or_after_the_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,7 +143,8 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     with process.stdout, process.stderr:
         assert "pretraining 1/2" in process.stdout.readline()
         os.kill(process.pid, signal.SIGINT)

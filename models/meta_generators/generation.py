@@ -1,8 +1,8 @@
 """Generating a whole base model Θ* from a window of snapshots, in one pass over its rows.
 
 Where the window has slid by one, a row takes k + 1 steps: one on the snapshot that left, whose state is the start of
-the window from now on, then k on the window (RecSys 2021, section 4.3: the hidden state continues). Rows go in chunks,
-so that what is needed besides tables and states does not grow with the vocabulary.
+the window from now on, then k on the window (the hidden state continues: RecSys 2021, arXiv 2111.04282).
+Rows go in chunks, so that what is needed besides tables and states does not grow with the vocabulary.
 """
 
 from __future__ import annotations
@@ -23,11 +23,6 @@ CHUNK_ELSEWHERE = 2**18
 
 HiddenState = Mapping[str, Tensor]
 """Per sheet [rows, columns, H]: the state before the first step of the window. Never changed in place."""
-
-
-def chunk_for(device: torch.device) -> int:
-    """Rows to work on at a time."""
-    return CHUNKS.get(device.type, CHUNK_ELSEWHERE)
 
 
 def zero_state(parameters: Parameters, hidden: int) -> dict[str, Tensor]:
@@ -61,7 +56,7 @@ def generate(
     chunk: rows at a time, by default what suits the device.
     """
     newest = window[-1]
-    chunk = chunk or chunk_for(weights.device)
+    chunk = chunk or CHUNKS.get(weights.device.type, CHUNK_ELSEWHERE)
     state = grown_state(state, newest)
     hidden = next(iter(state.values())).shape[-1]
     cells = grus(weights, columns_of(newest), hidden)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from models.base_models import AnyBaseModel
-from models.meta_generators.generation import chunk_for
 from models.meta_generators.gru import Gru, Step, backward, forward, output
 from models.meta_generators.lookups import Needed, needed, renumbered
 from models.meta_generators.sheets import MLP, columns_of, from_sheets, grus, to_sheets
@@ -19,18 +18,24 @@ from models.samples import Batch
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The forward pass of one sheet. chunks: (first row, steps) of each piece of at most `chunk` rows;
-    outputs: what each step generates, [R_i, columns]."""
+    """The forward pass of the rows of one sheet; outputs: what each step generates, [R_i, columns]."""
 
     cell: Gru
-    chunks: list[tuple[int, list[Step]]]
+    steps: list[Step]
     outputs: list[Tensor]
+
+    @staticmethod
+    def of(cell: Gru, sequences: Tensor, rows: Needed, residual: bool) -> Run:
+        """Gather `rows` of the `sequences` (lookups.py) of a sheet and run them through the window."""
+        k, columns = len(rows.widths), len(cell.bias)
+        gathered = sequences.index_select(1, rows.rows).view(columns, -1, len(rows.rows))
+        inputs = [gathered[:, i, :width] for i, width in enumerate(rows.widths)]
+        steps = forward(cell, gathered[:, k:], inputs)
+        return Run(cell, steps, [output(cell, step, residual).t().contiguous() for step in steps])
 
     def backward(self, gradients: Sequence[Tensor], into: Gru) -> None:
         """Add the weights' gradients to `into`, from `gradients` [R_i, columns] of the outputs."""
-        for start, steps in self.chunks:
-            pieces = [gradients[i][start : start + step.xh.shape[-1]].t() for i, step in enumerate(steps)]
-            backward(self.cell, steps, [piece.contiguous() for piece in pieces], into)
+        backward(self.cell, self.steps, [gradient.t().contiguous() for gradient in gradients], into)
 
 
 def window_gradient(
@@ -41,7 +46,6 @@ def window_gradient(
     like: Parameters,
     batches: Sequence[Batch | None],
     model: AnyBaseModel,
-    chunk: int | None = None,
 ) -> Tensor:
     """Gradient [P] with respect to ω of the losses of a window's outputs, weighted 1, 2, ... over their sum.
 
@@ -49,15 +53,12 @@ def window_gradient(
     scored on, None for a period without samples; like: names and shapes of the base model's tensors.
     """
     columns = columns_of(like)
-    chunk = chunk or chunk_for(weights.device)
     users = needed(sequences["user"].shape[1], [[b.users] if b else [] for b in batches])
     items = needed(sequences["item"].shape[1], [[b.items, b.history] if b else [] for b in batches])
     mlp = Needed(users.rows.new_zeros(1), [1] * len(batches), users.rows.new_zeros(1))
     rows = {"user": users, "item": items, MLP: mlp}
-    runs = {
-        name: _run(cell, sequences[name], rows[name], residual, chunk)
-        for name, cell in grus(weights, columns, hidden).items()
-    }
+    cells = grus(weights, columns, hidden)
+    runs = {name: Run.of(cell, sequences[name], rows[name], residual) for name, cell in cells.items()}
     output_gradients = {name: [torch.zeros_like(table) for table in run.outputs] for name, run in runs.items()}
     total = sum(i + 1 for i, batch in enumerate(batches) if batch)
     for i, batch in enumerate(batches):
@@ -72,19 +73,3 @@ def window_gradient(
     for name, into in grus(gradient, columns, hidden).items():
         runs[name].backward(output_gradients[name], into)
     return gradient
-
-
-def _run(cell: Gru, sequences: Tensor, rows: Needed, residual: bool, chunk: int) -> Run:
-    """Forward pass of the rows [R] of a sheet, in chunks that stay in the cache."""
-    k, columns = len(rows.widths), len(cell.bias)
-    outputs = [sequences.new_empty(width, columns) for width in rows.widths]
-    chunks = []
-    for start in range(0, len(rows.rows), chunk):
-        part = rows.rows[start : start + chunk]
-        gathered = sequences.index_select(1, part).view(columns, -1, len(part))
-        widths = [width - start for width in rows.widths if width > start]
-        steps = forward(cell, gathered[:, k:], [gathered[:, i, :width] for i, width in enumerate(widths)])
-        for table, step in zip(outputs, steps, strict=False):
-            table[start : start + chunk] = output(cell, step, residual).t()
-        chunks.append((start, steps))
-    return Run(cell, chunks, outputs)

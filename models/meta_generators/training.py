@@ -1,4 +1,4 @@
-"""Training the meta generator on what the closed period has added (RecSys 2021, section 4.4, "multi").
+"""Training the meta generator on what the closed period has added (RecSys 2021, arXiv 2111.04282: "multi").
 
 Of a window Θ_{t-k+1} ... Θ_t, output i is scored on the period after snapshot i, so that the newest is scored on the
 period that has just closed; the losses are weighted 1, 2, ..., k over their sum. There are as many Adam steps as the

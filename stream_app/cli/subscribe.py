@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import queue
 import time
 from typing import TYPE_CHECKING, Any
 
 from stream_app.cli.options import Commands, command, serving_settings
+from stream_app.errors import Unavailable
 
 if TYPE_CHECKING:
     from stream_app.versions.scoring import ServingModel
@@ -23,11 +25,11 @@ def add(commands: Commands) -> None:
         "subscribe",
         run,
         "follow the models topic and print each version as it starts to serve",
-        "Ends after --count versions or --for seconds, else with Ctrl-C.",
+        "Ends after --count versions or --for seconds, else with Ctrl-C; with both, fewer versions in that time are an "
+        "error (4).",
     )
-    limit = subscribe.add_mutually_exclusive_group()
-    limit.add_argument("--count", type=positive, metavar="N", help="end after N versions")
-    limit.add_argument("--for", type=float, metavar="SECONDS", dest="seconds", help="end after this time")
+    subscribe.add_argument("--count", type=positive, metavar="N", help="end after N versions")
+    subscribe.add_argument("--for", type=float, metavar="SECONDS", dest="seconds", help="end after this time")
     subscribe.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
@@ -39,25 +41,26 @@ def positive(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print a line per swap, and why there is none yet."""
+    """Print a line per swap, and why there is none yet. Raises Unavailable when too few came in time."""
     from stream_app.broker import preflight
     from stream_app.subscriber import ModelSubscriber
 
     settings = serving_settings(arguments)
     preflight(settings.kafka, [settings.topics.models])
     swapped: queue.SimpleQueue[ServingModel] = queue.SimpleQueue()
-    end = None if arguments.seconds is None else time.monotonic() + arguments.seconds
-    left = arguments.count
+    end = math.inf if arguments.seconds is None else time.monotonic() + arguments.seconds
+    wanted, printed, stage = arguments.count or math.inf, 0, ""
     with ModelSubscriber(settings.subscriber(), on_swap=swapped.put) as subscriber:
-        stage = ""
-        while left != 0 and (end is None or time.monotonic() < end):
+        while printed < wanted and time.monotonic() < end:
             try:
                 model = swapped.get(timeout=_LOOK)
             except queue.Empty:
                 stage = _say_stage(stage, subscriber.health().stage, arguments.json)
                 continue
             print(json.dumps(facts(model)) if arguments.json else line(model), flush=True)
-            left = None if left is None else left - 1
+            printed += 1
+    if printed < (arguments.count or 0):
+        raise Unavailable(f"{printed} of {arguments.count} versions came within {arguments.seconds:g} s")
 
 
 def _say_stage(before: str, now: str, as_json: bool) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import NoReturn
 
-from stream_app.cli.options import Commands, all_settings, command
+from stream_app.cli.options import Commands, all_settings, command, flags_of
 
 
 def add(commands: Commands) -> None:
@@ -17,13 +18,19 @@ def add(commands: Commands) -> None:
         "collect interactions, cut periods, train and publish, until SIGTERM",
         "It supervises its child processes collect, window and trainer. Logs go to stderr, one event a line.",
     )
+    worker.add_argument(
+        "--new-run", action="store_true", help="put the state directory aside and begin anew; give it once"
+    )
     worker.add_argument("--child", choices=("collect", "window", "trainer"), help=argparse.SUPPRESS)
     worker.add_argument("--index", type=int, default=0, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """The supervisor, or one of its children."""
+    """The supervisor, or one of its children; a process that has done so does not return."""
+    if arguments.child in ("collect", "window"):
+        _ingest(arguments)
     from stream_app.learning import check_device
+    from stream_app.live.supervisor import leave
     from stream_app.live.worker import run_child, run_worker
     from stream_app.telemetry import configure
 
@@ -31,9 +38,21 @@ def run(arguments: argparse.Namespace) -> None:
     configure(settings.log, arguments.child or "worker")
     if arguments.child:
         run_child(settings.worker(), arguments.child, arguments.index)
-    else:
-        check_device(settings.learning)
-        run_worker(settings.worker(), child_command(arguments))
+    check_device(settings.learning)
+    run_worker(settings.worker(), child_command(arguments))
+    leave()
+
+
+def _ingest(arguments: argparse.Namespace) -> NoReturn:
+    """A child without the learning: it starts in a second and stays small."""
+    from stream_app.live.worker import run_child
+    from stream_app.settings.ingest import IngestSettings
+    from stream_app.settings.load import load
+    from stream_app.telemetry import configure
+
+    settings = load(IngestSettings, IngestSettings.unjudged(flags_of(arguments)))
+    configure(settings.log, arguments.child)
+    run_child(settings.worker(), arguments.child, arguments.index)
 
 
 def child_command(arguments: argparse.Namespace) -> list[str]:

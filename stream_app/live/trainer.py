@@ -12,9 +12,9 @@ from time import sleep
 from typing import TypeVar
 
 from models.learner_state import LearnerState
-from models.learning import LearningSettings, prepare_process
+from models.learning import LearningSettings
 from stream_app.fixed import fixed_for_store
-from stream_app.learning import Learner
+from stream_app.learning import Learner, prepare
 from stream_app.live.publisher import Publisher
 from stream_app.live.state_directory import JOURNAL, STORE, run_of
 from stream_app.live.trainer_status import StatusFile
@@ -32,10 +32,11 @@ Found = TypeVar("Found")
 def train(settings: WorkerSettings) -> None:
     """Learns closed periods, one after the other, until the process is ended.
 
-    Raises StopTheLine kinds: of the store, of the journal, or because another publisher has taken over.
+    Raises StopTheLine kinds: of the store, of the journal, or because another publisher has taken over; SettingsError
+    when there is no such device.
     """
     learning, directory = settings.learning or LearningSettings(), settings.state_directory
-    prepare_process(learning)
+    prepare(learning)
     fixed = fixed_for_store(settings.records, settings.periods, learning)
     store = Store.open(directory / STORE, fixed, keep=learning.window + 1)
     sink = KafkaSink(settings.kafka, settings.topics.models, settings.model)

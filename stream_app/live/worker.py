@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NoReturn
 
 from stream_app.fixed import fixed_for_journal
 from stream_app.live import app
@@ -32,7 +32,7 @@ def run_worker(settings: WorkerSettings, command: Sequence[str]) -> None:
     supervise([Child(name, (*command, "--child", role, "--index", str(n))) for name, role, n in roles])
 
 
-def run_child(settings: WorkerSettings, role: Role, index: int = 0) -> None:
+def run_child(settings: WorkerSettings, role: Role, index: int = 0) -> NoReturn:
     """What a child process runs, until SIGTERM or until its parent is gone; it does not return. Raises AsmgErrors."""
     end_with_parent()
     run_role(settings, role, index)

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from pathlib import Path
+from dataclasses import fields, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from models.learning import LearningSettings, paper
-from stream_app.events.periods import AnyPeriods, EqualCount
-from stream_app.events.record import RecordSettings
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.replay import ReplaySettings
-from stream_app.settings.durations import seconds
-from stream_app.settings.serving import ServingSettings
+from stream_app.settings.ingest import IngestSettings
 from stream_app.settings.sources import LayerSource, Values
-
-DEFAULT_COUNT = 10_000
-
-
-def _periods(value: Any) -> Any:
-    """`by` follows from what else is given, and durations may be written as text ("1h")."""
-    if not isinstance(value, dict):
-        return value
-    value = {key: seconds(v) if key in ("length", "lateness") else v for key, v in value.items()}
-    kind = value.setdefault("by", "time" if "length" in value else "count")
-    return {"count": DEFAULT_COUNT, **value} if kind == "count" else value
 
 
 def _learning(value: Any) -> Any:
@@ -41,16 +26,10 @@ def _learning(value: Any) -> Any:
     return value | {"methods": [{"method": method} if isinstance(method, str) else method for method in named]}
 
 
-class Settings(ServingSettings):
+class Settings(IngestSettings):
     """Everything that a settings file may say. Made by `load`; keyword arguments are the flags."""
 
     preset: Literal["paper"] | None = None
-    state_directory: Path = Path("asmg-state")
-    collectors: Annotated[int, Field(ge=1)] = 1
-    records: RecordSettings = Field(default_factory=RecordSettings)
-    periods: Annotated[AnyPeriods, Field(discriminator="by"), BeforeValidator(_periods)] = Field(
-        default_factory=lambda: EqualCount(count=DEFAULT_COUNT)
-    )
     learning: Annotated[LearningSettings, BeforeValidator(_learning)] = Field(default_factory=LearningSettings)
 
     @classmethod
@@ -68,9 +47,7 @@ class Settings(ServingSettings):
 
     def worker(self) -> WorkerSettings:
         """The sections of the worker."""
-        return WorkerSettings(
-            **{field.name: getattr(self, field.name) for field in fields(WorkerSettings)},
-        )
+        return replace(super().worker(), learning=self.learning)
 
     def replay(self) -> ReplaySettings:
         """The sections of a replay."""

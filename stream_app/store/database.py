@@ -53,8 +53,6 @@ class Database:
 
         Raises StoreLocked (another writer has it), StoreCorrupted (files are missing or damaged).
         """
-        if not exists(path) and any(path.glob("*.sst")):
-            raise StoreCorrupted(f"{path}: the file CURRENT is gone, but data files are there; restore the directory")
         if read_only:
             seen = _listing(path)  # taken before opening: what is written in between is seen by the next refresh
             database = cls(path, _open_beside_writer(path), read_only)
@@ -139,8 +137,12 @@ class Database:
 
 
 def exists(path: Path) -> bool:
-    """Whether a database has been made in directory `path`."""
-    return (path / "CURRENT").exists()
+    """Whether a database has been made in directory `path`; StoreCorrupted when only its data files are there."""
+    if (path / "CURRENT").exists():
+        return True
+    if any(path.glob("*.sst")):
+        raise StoreCorrupted(f"{path}: the file CURRENT is gone, but data files are there; restore the directory")
+    return False
 
 
 @contextmanager

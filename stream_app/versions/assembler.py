@@ -71,6 +71,11 @@ class Assembler:
         self._known: dict[int, str] = {}
         self._held: _Held | None = None
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of chunks that wait for their manifest, or for each other."""
+        return 0 if self._held is None else self._held.size
+
     def feed(self, key: bytes | None, value: bytes | None) -> ModelVersion | None:
         """A version, if this message completes one that may be served. Raises `VersionRejected` (rules 1 to 6)."""
         if value is None:

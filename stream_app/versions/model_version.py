@@ -114,8 +114,11 @@ def load(content_bytes: bytes, chunks: Iterable[Buffer]) -> ModelVersion:
 
 
 def join(content: Content, content_bytes: bytes, verified: Iterable[Buffer]) -> ModelVersion:
-    """A version from chunks, in order, that the caller has compared with `content` already."""
-    chunks = iter(verified)
+    """A version from chunks, in order, whose digests the caller has compared with `content` already.
+
+    Raises DigestMismatch when one has not the size that is listed: a digest alone does not say that the list is right.
+    """
+    chunks = _sized(content, verified)
     next(chunks, None)  # the header: `Content` has made sure that it says what `content.tensors` says
     tensors = {entry.name: joined(entry.spec, (next(chunks) for _ in range(entry.chunks))) for entry in content.tensors}
     return ModelVersion(content, content_bytes, tensors)
@@ -146,6 +149,13 @@ def _verified(content: Content, chunks: Iterable[Buffer]) -> Iterator[Buffer]:
             raise DigestMismatch(
                 content.version, f"chunk {entry.index} is missing or not the one that its content names"
             )
+        yield chunk
+
+
+def _sized(content: Content, chunks: Iterable[Buffer]) -> Iterator[Buffer]:
+    for entry, chunk in zip(content.chunks, chunks, strict=True):
+        if len(chunk) != entry.size:
+            raise DigestMismatch(content.version, f"chunk {entry.index} has {len(chunk)} bytes, not {entry.size}")
         yield chunk
 
 

@@ -78,7 +78,9 @@ def test_a_window_closes_only_when_the_watermark_has_left_it() -> None:
     st.lists(st.tuples(st.lists(st.integers(0, 30), max_size=12), st.integers(0, 35)), max_size=12), st.integers(1, 5)
 )
 def test_open_rows_close_what_is_final_and_keep_the_rest(steps: list[tuple[list[int], int]], count: int) -> None:
-    open_rows, everything, watermark, found = OpenRows(), [], 0, []
+    open_rows, watermark = OpenRows(), 0
+    everything: list[int] = []
+    found: list[UpdatePeriod] = []
     for times, step in steps:
         new = [max(time, watermark) for time in times]  # no row is assigned a time before the watermark
         everything += new

@@ -36,12 +36,11 @@ def gradient_of(
     window: Sequence[Parameters],
     targets: Sequence[Samples],
     residual: bool,
-    chunk: int = 1024,
 ) -> Tensor:
     local = LocalWindow.of(window, hidden, targets)
     size = hidden["user"].shape[-1]
     batches = batches_of(local.targets)
-    return window_gradient(weights, size, residual, local.sequences, window[-1], batches, MODEL, chunk)
+    return window_gradient(weights, size, residual, local.sequences, window[-1], batches, MODEL)
 
 
 def gradient_by_autograd(
@@ -137,16 +136,6 @@ def test_a_period_without_samples_is_left_out_of_the_loss() -> None:
     got = gradient_of(weights, hidden, window, targets, residual=True)
     expected = gradient_by_autograd(weights, hidden, window, targets, residual=True)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-13)
-
-
-def test_gradient_in_chunks_equals_gradient_in_one_piece() -> None:
-    window = plain.window_of(3)
-    hidden, weights = plain.state_of(window), plain.weights_of(window[0])
-    targets = [plain.samples_of(9, seed=i) for i in range(3)]
-    whole = gradient_of(weights, hidden, window, targets, residual=False)
-    for chunk in (1, 4, 5):
-        pieces = gradient_of(weights, hidden, window, targets, residual=False, chunk=chunk)
-        torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("residual", [False, True])

@@ -204,6 +204,15 @@ def test_damage_is_reported_and_never_taken_for_an_empty_journal(tmp_path: Path,
     assert str(path) in str(caught.value)
 
 
+def test_a_reader_does_not_take_damage_for_a_journal_not_yet_made(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    filled(path)
+    settled(path)
+    (path / "CURRENT").unlink()
+    with pytest.raises(StoreCorrupted, match="CURRENT"):
+        JournalView.beside(path)
+
+
 def test_rows_that_are_gone_are_reported_not_left_out(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     filled(path)

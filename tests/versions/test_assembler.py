@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import tracemalloc
 from typing import Any
 
 import msgpack
@@ -107,6 +108,13 @@ def test_a_whole_topic_read_again_gives_nothing_and_refuses_nothing() -> None:
     assembler = Assembler("default")
     assert len(fed(assembler, log)) == 4
     assert [assembler.feed(*message) for message in log] == [None] * len(log)
+    assert assembler.held_bytes == 0, "nothing is kept of versions that were served"
+
+
+def test_a_repeated_chunk_of_the_served_version_is_not_held() -> None:
+    assembler = serving(2)
+    assert assembler.feed(*messages(CHAIN[1])[3]) is None
+    assert assembler.held_bytes == 0
 
 
 def test_tombstones_say_nothing() -> None:
@@ -201,7 +209,11 @@ def test_dropped_manifest_is_forgotten_when_the_next_version_comes() -> None:
 def test_chunks_of_an_older_version_are_not_held_beside_a_newer() -> None:
     assembler = serving()
     newer, older = messages(CHAIN[2]), messages(CHAIN[1])
-    assert fed(assembler, [*newer[:2], *older[:-1], *newer[2:]]) == [CHAIN[2].digest]
+    assert fed(assembler, newer[:2]) == []
+    held = assembler.held_bytes
+    assert [assembler.feed(*chunk) for chunk in older[:-1]] == [None] * (len(older) - 1)
+    assert assembler.held_bytes == held
+    assert fed(assembler, newer[2:]) == [CHAIN[2].digest]
 
 
 def test_versions_in_the_wrong_order_never_go_back() -> None:
@@ -328,8 +340,34 @@ def test_hostile_content_is_refused_before_anything_is_allocated(attack: str) ->
     goes_on(assembler)
 
 
-def without(version: ModelVersion, *names: str) -> dict[str, Any]:
-    return {name: array for name, array in version.tensors.items() if name not in names}
+def careful_lies() -> dict[str, dict[str, Any]]:
+    """Lies whose header and digests all fit each other: what remains is what the bytes really are."""
+    content = msgpack.unpackb(CHAIN[1].content_bytes)
+    place = {tensor["name"]: index for index, tensor in enumerate(content["tensors"])}
+    chunk = {tensor["name"]: index + 1 for index, tensor in enumerate(content["tensors"])}
+    user, ids = place["parameters.user"], place["vocabulary.users"]
+    extra = {**content["chunks"][1], "index": len(content["chunks"])}
+    return {
+        "10^12 rows": {f"tensors.{user}.shape": [10**12 + 1, 8], f"tensors.{ids}.shape": [10**12]},
+        "a row less than there are bytes": {f"tensors.{user}.shape": [3, 8], f"tensors.{ids}.shape": [2]},
+        "two tensors of one name": {f"tensors.{place['parameters.b1']}.name": "parameters.w1"},
+        "a chunk of no tensor": {"chunks": [*content["chunks"], extra]},
+        "a chunk claimed by two tensors": {f"tensors.{user}.chunks": 2},
+        "chunks longer than they are": {
+            f"tensors.{user}.shape": [5, 8],
+            f"chunks.{chunk['parameters.user']}.size": 160,
+            f"tensors.{ids}.shape": [4],
+            f"chunks.{chunk['vocabulary.users']}.size": 32,
+        },
+    }
+
+
+@pytest.mark.parametrize("attack", careful_lies())
+def test_lies_that_fit_each_other_are_refused_all_the_same(attack: str) -> None:
+    assembler = serving()
+    refusal = refused(assembler, forged(CHAIN[1], careful_lies()[attack], careful=True))
+    assert type(refusal) in (SchemaMismatch, DigestMismatch)
+    goes_on(assembler)
 
 
 UNFIT: dict[str, dict[str, Any]] = {
@@ -412,6 +450,15 @@ def test_hostile_manifest_bytes_are_refused(attack: str) -> None:
     assert type(refusal) in (SchemaMismatch, DigestMismatch)
     assert refusal.version == 2
     goes_on(assembler)
+
+
+def test_a_few_bytes_cannot_claim_gigabytes() -> None:
+    nested = b"\x81\xa7content" + b"\xdd\x00\x0d\x00\x00" * 190_000
+    tracemalloc.start()
+    refused(serving(), [(manifest_key(2), nested)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
 
 
 @given(st.binary(max_size=300))

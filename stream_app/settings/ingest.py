@@ -1,0 +1,59 @@
+"""The settings of the processes that take interactions in: everything but the learning, and without its packages.
+
+Torch takes seconds to load and hundreds of megabytes; a collector has no use for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from stream_app.events.periods import AnyPeriods, EqualCount
+from stream_app.events.record import RecordSettings
+from stream_app.live.worker_settings import WorkerSettings
+from stream_app.settings.durations import seconds
+from stream_app.settings.serving import ServingSettings
+from stream_app.settings.sources import Values
+
+DEFAULT_COUNT = 10_000
+LEARNING_KEYS = ("preset", "learning")
+"""Settings that only the trainer can judge; whoever starts a worker has had them judged before."""
+
+
+def _periods(value: Any) -> Any:
+    """`by` follows from what else is given, and durations may be written as text ("1h")."""
+    if not isinstance(value, dict):
+        return value
+    value = {key: seconds(v) if key in ("length", "lateness") else v for key, v in value.items()}
+    kind = value.setdefault("by", "time" if "length" in value else "count")
+    return {"count": DEFAULT_COUNT, **value} if kind == "count" else value
+
+
+class IngestSettings(ServingSettings):
+    """What `collect` and `window` need. Made by `load`; flags go through `unjudged` first."""
+
+    state_directory: Path = Path("asmg-state")
+    collectors: Annotated[int, Field(ge=1)] = 1
+    records: RecordSettings = Field(default_factory=RecordSettings)
+    periods: Annotated[AnyPeriods, Field(discriminator="by"), BeforeValidator(_periods)] = Field(
+        default_factory=lambda: EqualCount(count=DEFAULT_COUNT)
+    )
+
+    @classmethod
+    def unjudged(cls, values: Values) -> Values:
+        """`values` of a source without those of the learning."""
+        return {key: value for key, value in values.items() if key not in LEARNING_KEYS}
+
+    def worker(self) -> WorkerSettings:
+        """The sections of the worker; that of the learning is left out."""
+        return WorkerSettings(
+            model=self.model,
+            state_directory=self.state_directory,
+            kafka=self.kafka,
+            topics=self.topics,
+            records=self.records,
+            periods=self.periods,
+            collectors=self.collectors,
+        )

@@ -1,0 +1,143 @@
+"""The worker as an operator has it: one command, its children, its exit codes."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+from live_helpers import PATIENCE, Reader, record
+
+from stream_app.live.state_directory import STORE
+from stream_app.live.worker_settings import WorkerSettings
+from stream_app.store.view import StoreView
+from stream_app.versions.messages import Manifest
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "asmg.toml"
+Asmg = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def asmg(settings: WorkerSettings, tmp_path: Path) -> Iterator[Asmg]:
+    """Starts `asmg` commands with a settings file of this test; what still runs at its end is killed."""
+    names = settings.topics
+    (tmp_path / "asmg.toml").write_text(
+        f"""
+        model = "{settings.model}"
+        state_directory = "{settings.state_directory}"
+        [kafka]
+        bootstrap = "{settings.kafka.bootstrap}"
+        [topics]
+        interactions = "{names.interactions}"
+        segments = "{names.segments}"
+        models = "{names.models}"
+        dead_letters = "{names.dead_letters}"
+        [periods]
+        count = 100
+        lateness = 0
+        [learning]
+        pretrain = 2
+        passes = 1
+        initialisations = 1
+        """
+    )
+    started = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "stream_app.cli", *arguments, "--config", str(tmp_path / "asmg.toml")]
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def send(producer: KafkaProducer, settings: WorkerSettings, numbers: range) -> None:
+    for n in numbers:
+        producer.send(settings.topics.interactions, record(n % 17, n % 5, 1000 + n, n % 2), partition=n % 4)
+    producer.flush(timeout=PATIENCE)
+
+
+def published(settings: WorkerSettings, count: int) -> Callable[[list[Any]], bool]:
+    def enough(records: list[Any]) -> bool:
+        return len(manifests(records)) >= count
+
+    return enough
+
+
+def manifests(records: list[Any]) -> list[Manifest]:
+    return [Manifest.unpack(one.value) for one in records if one.key.endswith(b"/manifest")]
+
+
+@pytest.mark.broker
+def test_ended_and_started_again_versions_go_on_where_they_were(
+    settings: WorkerSettings, asmg: Asmg, producer: KafkaProducer, reader: Callable[[str], Reader]
+) -> None:
+    topic = reader(settings.topics.models)
+    worker = asmg("worker")
+    send(producer, settings, range(450))
+    topic.until(published(settings, 2))
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=PATIENCE) == 0
+
+    send(producer, settings, range(450, 850))
+    asmg("worker")
+    # 850 rows: period 8 is full, but its last row is not before the watermark yet; period 1 went into pretraining.
+    found = manifests(topic.until(published(settings, 6)))
+    assert [one.content.version for one in found] == [1, 2, 3, 4, 5, 6]
+    assert [one.content.period.number for one in found] == [2, 3, 4, 5, 6, 7]
+    assert [one.content.parent for one in found[1:]] == [one.digest for one in found[:-1]]
+    assert [one.content.rows.count for one in found] == [100] * 6
+    with StoreView.open(settings.state_directory / STORE) as store:
+        assert [entry.digest for entry in store.versions()] == [one.digest for one in found]
+
+
+@pytest.mark.broker
+def test_settings_that_do_not_fit_the_state_directory_end_the_worker_with_3_and_name_the_key(
+    settings: WorkerSettings, asmg: Asmg
+) -> None:
+    worker = asmg("worker")
+    deadline = time.monotonic() + PATIENCE
+    while not ((settings.state_directory / "journal").exists() and (settings.state_directory / STORE).exists()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=PATIENCE)
+    second = asmg("worker", "--set", "periods.count=200")
+    _, said = second.communicate(timeout=PATIENCE)
+    assert second.returncode == 3
+    assert re.search(r"^asmg: .*periods.count was 100 .* is 200 now", said, re.MULTILINE)
+
+
+def test_without_a_broker_the_worker_ends_with_4_and_one_message(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    command = [sys.executable, "-m", "stream_app.cli", "worker", "--set", f"kafka.bootstrap=127.0.0.1:{port}"]
+    worker = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert worker.returncode == 4
+    assert worker.stderr.count("\n") == 1
+    assert f"127.0.0.1:{port}" in worker.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_example_settings_are_the_defaults() -> None:
+    from stream_app.settings.complete import Settings
+    from stream_app.settings.load import load
+
+    text = re.sub(r"^# (?!preset|serve)(\w+ = )", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE)
+    written = tomllib.loads(text)
+    assert (
+        load(Settings, {**written, "config": Path("/dev/null")}).worker()
+        == load(Settings, {"config": Path("/dev/null")}).worker()
+    )
