@@ -1,1 +1,1 @@
-"""asmg-stream: how interactions flow from a Kafka topic to served model versions (the learning itself is in `models`)."""
+"""asmg-stream: interactions on a Kafka topic become served model versions (the learning is in `models`)."""

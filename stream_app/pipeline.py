@@ -19,6 +19,7 @@ from stream_app.store.database import BATCH_LIMIT
 from stream_app.store.journal import Journal
 from stream_app.store.journal_view import ClosedPeriod, JournalView
 from stream_app.store.outbox import Sources
+from stream_app.telemetry import utc
 from stream_app.versions.manifest import Envelope
 
 if TYPE_CHECKING:  # what would load torch into the processes that only ingest
@@ -30,25 +31,28 @@ if TYPE_CHECKING:  # what would load torch into the processes that only ingest
     from stream_app.versions.model_version import ModelVersion
 
 
-def ingest(journal: Journal, periods: Periods, record: SegmentsRecord, position: int) -> list[UpdatePeriod]:
+def ingest(
+    journal: Journal, periods: Periods, record: SegmentsRecord, position: int, at: int | None = None
+) -> list[UpdatePeriod]:
     """Take one record of the segments topic into the journal; returns the periods that closed with it.
 
-    position: the record's offset in that topic. A record that the journal has is passed over, rows that it has are cut.
+    position: the record's offset in that topic; at: its Kafka timestamp (ms), which is only told. A record that the
+    journal has is passed over, rows that it has are cut.
     Raises OffsetGap, IncompatibleState: nothing was written, and the record is to be tried again after the remedy.
     """
     if position < journal.position:
         return []
     if isinstance(record, PartitionSet):
-        return _append(journal, periods, _appeared(journal, record), position + 1, partitions=record.count)
+        return _append(journal, periods, _appeared(journal, record), position + 1, at, partitions=record.count)
     if isinstance(record, IdleMark):
-        return _append(journal, periods, _idle(journal, record), position + 1)
+        return _append(journal, periods, _idle(journal, record), position + 1, at)
     known = journal.mark(record.partition).next_offset
     fresh = record if known is None else record.after(known)  # repeats are cut; a hole raises OffsetGap
     # What an END mark closes must not depend on what else is in the segment, and a batch has a limit. Our position
     # moves with the last piece: after a crash before that, the offsets cut the pieces that are there.
     *pieces, last = [piece for part in fresh.cut_after_ends() for piece in part.split(BATCH_LIMIT)]
-    closed = [period for piece in pieces for period in _take(journal, periods, piece, position)]
-    return closed + _take(journal, periods, last, position + 1)
+    closed = [period for piece in pieces for period in _take(journal, periods, piece, position, at)]
+    return closed + _take(journal, periods, last, position + 1, at)
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def update(
     after, outcome = learner.learn(store, before, interactions, period.number, stages)
     stages("storing")
     version = learner.release(store, period, interactions, outcome)
-    sources = Sources(closed.offsets, _late(journal, store, closed))
+    sources = Sources(closed.offsets, _late(journal, store, closed), closed.at)
     keep(Updated(period, after, outcome, version, stages.seconds()))
     store.commit(period.number, learner.leaves(after), version, sources)
     return Updated(period, after, outcome, version, stages.seconds())
@@ -103,17 +107,19 @@ def publish(
     sent = []
     for waiting in store.outbox():
         offsets, late = dict(waiting.sources.offsets), waiting.sources.late
-        envelope = Envelope(model=model, run=run, source_offsets=offsets, late=late, times=dict(times()))
+        closed = waiting.sources.closed
+        when = {"closed": utc(closed / 1000)} if closed is not None else {}
+        envelope = Envelope(model=model, run=run, source_offsets=offsets, late=late, times={**when, **times()})
         sink.write(waiting.version, envelope)
         store.published(waiting.version.number)
         sent.append(waiting.version.number)
     return sent
 
 
-def _take(journal: Journal, periods: Periods, segment: Segment, position: int) -> list[UpdatePeriod]:
+def _take(journal: Journal, periods: Periods, segment: Segment, position: int, at: int | None) -> list[UpdatePeriod]:
     mark = journal.mark(segment.partition)
     assigned, _, mark = assign(segment, mark, periods.lateness_us, journal.frontier)
-    return _append(journal, periods, {segment.partition: mark}, position, Chunk(segment.interactions, assigned))
+    return _append(journal, periods, {segment.partition: mark}, position, at, Chunk(segment.interactions, assigned))
 
 
 def _append(
@@ -121,12 +127,13 @@ def _append(
     periods: Periods,
     marks: Mapping[int, PartitionMark],
     position: int,
+    at: int | None,
     rows: Chunk | None = None,
     partitions: int | None = None,
 ) -> list[UpdatePeriod]:
     """ONE synced batch: the rows, where their partition stands, our position, and the periods that close with that."""
     watermark, _ = slowest({**journal.marks, **marks}, journal.partitions if partitions is None else partitions)
-    return journal.append(periods, watermark, marks, position, rows, partitions)
+    return journal.append(periods, watermark, marks, position, rows, partitions, at)
 
 
 def _appeared(journal: Journal, found: PartitionSet) -> dict[int, PartitionMark]:

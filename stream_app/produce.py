@@ -1,6 +1,8 @@
 """A recording into a topic: one message an interaction, keyed by user, as a source system would send them.
 
-1. Kafka's timestamp of a message is its event time, so that an old recording looks as it did when it was recorded.
+1. Kafka's timestamp of a message is the time of sending. Were it the event time, Kafka would delete an old recording
+   under its readers, since retention goes by timestamps. Only where records have no time field of their own
+   (`time_from = "kafka"`) it must be the event time: give that topic a retention longer than the recording is old.
 2. The partition follows from the key alone (Kafka's own hash), so all rows of a user keep their order.
 3. A bounded number of messages is under way: the client's own buffer has no bound.
 4. Rows that are no valid interactions are not sent, and are counted.
@@ -74,7 +76,7 @@ class _Sender:
         self._topic, self._rate, self._kafka = topic, rate, kafka
         self._encoder = Encoder(records)
         self._under_way: deque[Any] = deque()
-        self._latest_ms = 0
+        self._stamped = records.time_from == "kafka"
         self.sent = 0
         try:
             self._producer = KafkaProducer(
@@ -100,9 +102,10 @@ class _Sender:
         for user, item, event, label in zip(
             rows.users.tolist(), rows.items.tolist(), rows.times.tolist(), rows.labels.tolist(), strict=True
         ):
-            self._latest_ms = max(self._latest_ms, event // _MILLISECOND)
             value = self._encoder.interaction(user, item, event, label)
-            self._send(value, str(user).encode(), event // _MILLISECOND)
+            # A timestamp below 0 means "none" in Kafka.
+            stamp = max(event // _MILLISECOND, 0) if self._stamped else None
+            self._send(value, str(user).encode(), stamp)
             self.sent += 1
             if self._rate is not None:
                 self._pause(self._rate)
@@ -110,12 +113,10 @@ class _Sender:
     def end(self) -> None:
         self._wait_for(0)
         for partition in self.partitions:
-            self._send(self._encoder.watermark(END), None, self._latest_ms, partition)
+            self._send(self._encoder.watermark(END), None, None, partition)
 
-    def _send(self, value: bytes, key: bytes | None, timestamp_ms: int, partition: int | None = None) -> None:
+    def _send(self, value: bytes, key: bytes | None, stamp: int | None, partition: int | None = None) -> None:
         self._wait_for(IN_FLIGHT - 1)
-        # A timestamp below 0 means "none" in Kafka; the event time in the message stays what it is.
-        stamp = max(timestamp_ms, 0)
         try:
             self._under_way.append(
                 self._producer.send(self._topic, value=value, key=key, partition=partition, timestamp_ms=stamp)

@@ -33,8 +33,8 @@ sys.path.insert(0, str(ROOT / "deploy" / "kafka-local"))
 
 from broker import JavaMissing, LocalBroker  # noqa: E402  (a script beside us, which is no package)
 
-INTERACTIONS, USERS, ITEMS = 80_000, 1_500, 800
-PERIODS, PRETRAIN = 40, 10
+INTERACTIONS, USERS, ITEMS = 60_000, 1_500, 800
+PERIODS, PRETRAIN = 30, 8
 RATE = 1_500
 """Interactions a second: a period closes about every 1.3 s."""
 DEADLINE = 150.0

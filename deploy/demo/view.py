@@ -33,10 +33,10 @@ class View:
         self.expected = expected
         self.results: list[PeriodResult] = []
 
-    def swapped(self, model: ServingModel, times: Mapping[str, str]) -> None:
+    def swapped(self, model: ServingModel, times: Mapping[str, Any]) -> None:
         """Note a version that serves from now on; times: what its envelope says."""
         content = model.version.content
-        delay = time.time() - datetime.fromisoformat(times.get("closed", times["sent"])).timestamp()
+        delay = time.time() - datetime.fromisoformat(times["closed"]).timestamp()
         scored = {name: scores.model_dump() for name, scores in content.metrics.items() if scores is not None}
         self.results.append(
             PeriodResult(

@@ -19,7 +19,7 @@ EXIT_CODES = """exit codes:
   2    a setting, file or column is wrong: the message names it
   3    going on would lose, repeat or corrupt something: the message names the remedy
   4    a broker or topic cannot be reached
-  130  interrupted; the same command goes on"""
+  130  interrupted; a replay goes on with the same command"""
 
 WORKER_PACKAGES = ("aiokafka", "faust", "matplotlib", "models", "msgspec", "pyarrow", "rocksdict", "torch")
 INTERRUPTED = 130
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("asmg: interrupted; what is done is kept, the same command goes on", file=sys.stderr)
+        print(f"asmg: {getattr(given, 'interrupted', 'interrupted')}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if given.debug:

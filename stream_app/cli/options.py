@@ -65,6 +65,13 @@ def command(commands: Commands, name: str, run: Any, summary: str, detail: str =
     return added
 
 
+def positive(text: str) -> int:
+    """A number of at least 1."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
 def flags_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that the command line gives."""
     from stream_app.settings.sources import from_pairs

@@ -16,8 +16,9 @@ def add(commands: Commands) -> None:
         "produce",
         run,
         "send a recording to the interactions topic",
-        "Keyed by user; Kafka's timestamps are the event times. Rows that are no valid interactions are not sent.",
+        "Keyed by user. Rows that are no valid interactions are not sent.",
     )
+    produce.set_defaults(interrupted="interrupted; sent again from the start, rows would be there twice")
     produce.add_argument("file", type=Path, metavar="FILE", help="recording: .parquet, .csv or .jsonl")
     produce.add_argument("--rate", type=rate, metavar="N", help="at most N interactions a second (default: no limit)")
     produce.add_argument("--end", action="store_true", help="then say on each partition that nothing more comes")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stream_app.cli.options import Commands, all_settings, command
+from stream_app.cli.options import Commands, all_settings, command, positive
 from stream_app.cli.progress import progress
 from stream_app.settings.durations import seconds
 
@@ -25,6 +25,7 @@ def add(commands: Commands) -> None:
         "run a recorded stream through the same pipeline, without Kafka",
         "Interrupted, the same command goes on where it was. Versions, report.json and metrics.png are in --out.",
     )
+    added.set_defaults(interrupted="interrupted; what is done is kept, the same command goes on")
     added.add_argument("file", type=Path, metavar="FILE", help="recording: .parquet, .csv or .jsonl")
     cut = added.add_mutually_exclusive_group()
     cut.add_argument("--periods", type=positive, metavar="N", help="N periods of equal size over the recording")
@@ -40,13 +41,6 @@ def add(commands: Commands) -> None:
     added.add_argument("--preset", metavar="NAME", help="paper: as the ASMG paper has it")
     added.add_argument("--out", type=Path, metavar="DIR", help="where everything goes (default: <recording>-replay)")
     added.add_argument("--new-run", action="store_true", help="forget what an earlier replay left in --out")
-
-
-def positive(text: str) -> int:
-    """A number of at least 1."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
 
 
 def duration(text: str) -> float:
@@ -73,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         for result in replay(arguments.file, settings, out, stage=bar.doing):
             results.append(result)
             bar.reached(len(results))
-            bar.say(line(result, settings.learning.pretrain))
+            bar.say(line(result, f"{len(results)}/{settings.learning.pretrain}"))
     _conclude(out)
 
 
@@ -96,11 +90,11 @@ def _settings(arguments: argparse.Namespace) -> ReplaySettings:
     return settings
 
 
-def line(result: PeriodResult, pretrain: int) -> str:
-    """A period on one line."""
+def line(result: PeriodResult, pretrained: str) -> str:
+    """A period on one line; pretrained: how far pretraining is with it, for as long as it goes on."""
     head = f"period {result.period:>3}  {result.interactions:>8} interactions"
     if not result.candidates:
-        return f"{head}  pretraining" + (" done" if result.version else f" {min(result.period, pretrain)}/{pretrain}")
+        return f"{head}  pretraining {'done' if result.version else pretrained}"
     scores = "  ".join(f"{method} {_metrics(values)}" for method, values in result.candidates.items())
     return f"{head}  {scores}  {sum(result.seconds.values()):.1f} s"
 

@@ -9,7 +9,7 @@ import queue
 import time
 from typing import TYPE_CHECKING, Any
 
-from stream_app.cli.options import Commands, command, serving_settings
+from stream_app.cli.options import Commands, command, positive, serving_settings
 from stream_app.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -31,13 +31,6 @@ def add(commands: Commands) -> None:
     subscribe.add_argument("--count", type=positive, metavar="N", help="end after N versions")
     subscribe.add_argument("--for", type=float, metavar="SECONDS", dest="seconds", help="end after this time")
     subscribe.add_argument("--json", action="store_true", help="one JSON object a line")
-
-
-def positive(text: str) -> int:
-    """A number of at least 1."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from stream_app.cli.options import Commands, all_settings, command, flags_of
+from stream_app.errors import StoreLocked
 
 
 def add(commands: Commands) -> None:
@@ -31,6 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
         _ingest(arguments)
     from stream_app.learning import check_device
     from stream_app.live.supervisor import leave
+    from stream_app.live.topics import check
     from stream_app.live.worker import run_child, run_worker
     from stream_app.telemetry import configure
 
@@ -39,6 +42,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.child:
         run_child(settings.worker(), arguments.child, arguments.index)
     check_device(settings.learning)
+    if arguments.new_run:
+        check(settings.kafka, settings.topics)  # a worker that cannot start changes nothing
+        _begin_anew(settings.state_directory)
     run_worker(settings.worker(), child_command(arguments))
     leave()
 
@@ -50,9 +56,20 @@ def _ingest(arguments: argparse.Namespace) -> NoReturn:
     from stream_app.settings.load import load
     from stream_app.telemetry import configure
 
-    settings = load(IngestSettings, IngestSettings.unjudged(flags_of(arguments)))
+    settings = load(IngestSettings, flags_of(arguments))
     configure(settings.log, arguments.child)
     run_child(settings.worker(), arguments.child, arguments.index)
+
+
+def _begin_anew(directory: Path) -> None:
+    """Raises StoreLocked while a worker runs there."""
+    from stream_app.live.state_directory import begin_new_run
+    from stream_app.live.trainer_status import read_status
+
+    if read_status(directory).running:
+        raise StoreLocked(directory)
+    aside = begin_new_run(directory)
+    print(f"new run in {directory}" + (f"; the old state is in {aside}" if aside else ""), flush=True)
 
 
 def child_command(arguments: argparse.Namespace) -> list[str]:

@@ -62,7 +62,7 @@ class Window:
         for record in batch.records:
             if self._journal is None:
                 return  # revoked while at it: whoever reads next goes on from the journal
-            for period in ingest(self._journal, self._periods, decode(record.value), record.offset):
+            for period in ingest(self._journal, self._periods, decode(record.value), record.offset, record.timestamp):
                 event("period-closed", period=period.number, rows=period.rows)
             # A synced write each: signals, timers and a rebalance must get their turn in between.
             await asyncio.sleep(0)

@@ -32,7 +32,7 @@ def _periods(value: Any) -> Any:
 
 
 class IngestSettings(ServingSettings):
-    """What `collect` and `window` need. Made by `load`; flags go through `unjudged` first."""
+    """What `collect` and `window` need. Made by `load`."""
 
     state_directory: Path = Path("asmg-state")
     collectors: Annotated[int, Field(ge=1)] = 1

@@ -19,7 +19,7 @@ def load(kind: type[Kind], flags: Mapping[str, Any] | None = None) -> Kind:
 
     Raises SettingsError for the first thing that is wrong: which setting, what was given, where, what would be right.
     """
-    given = dict(flags or {})
+    given = kind.unjudged(dict(flags or {}))
     try:
         return kind(**given)
     except ValidationError as error:

@@ -62,11 +62,13 @@ class Journal(JournalView):
         position: int,
         rows: Chunk | None = None,
         partitions: int | None = None,
+        at: int | None = None,
     ) -> list[UpdatePeriod]:
         """Write one batch with the periods that close by it, and return those: all of it is on disk then, or nothing.
 
         watermark: how far the whole stream has come with this; marks: where the partitions of the rows stand now;
-        position: in the segments topic; rows: with their assigned times; partitions: how many there are, if new.
+        position: in the segments topic; rows: with their assigned times; partitions: how many there are, if new;
+        at: Kafka's timestamp (ms) of the record that brings them.
         Raises IncompatibleState when the rows' ids are of another kind than those before: nothing is written.
         """
         user_ids, item_ids = self._kinds(rows)
@@ -91,7 +93,7 @@ class Journal(JournalView):
         self._marks |= marks
         self._open_chunks |= spans
         if closed:
-            state = replace(state, oldest=self._close(closed, state.chunks, puts))
+            state = replace(state, oldest=self._close(closed, state.chunks, puts, at))
         self._write(state, puts)
         return closed
 
@@ -110,14 +112,14 @@ class Journal(JournalView):
             numbers = gone[first : first + _TRIM_BATCH]
             self._write(state, {}, [numbered(prefix, n) for n in numbers for prefix in (layout.ROWS, layout.INDEX)])
 
-    def _close(self, closed: Sequence[UpdatePeriod], end_chunk: int, puts: dict[bytes, bytes]) -> int:
+    def _close(self, closed: Sequence[UpdatePeriod], end_chunk: int, puts: dict[bytes, bytes], at: int | None) -> int:
         """Put the records of `closed`; returns the oldest chunk that still holds a row of an open period."""
         end = closed[-1].end
         first = min((number for number, span in self._open_chunks.items() if span.smallest < end), default=end_chunk)
         offsets = {number: mark.next_offset for number, mark in self._marks.items() if mark.next_offset is not None}
         late = sum(mark.late for mark in self._marks.values())
         for period in closed:
-            record = ClosedPeriod(period, first, end_chunk, offsets, late)
+            record = ClosedPeriod(period, first, end_chunk, offsets, late, at)
             puts[numbered(layout.PERIOD, period.number)] = packed_period(record)
         self._last = closed[-1]
         # Rows of the time at which the last period was cut may be in this period or in the next: `>=`, not `>`.

@@ -55,6 +55,8 @@ class ClosedPeriod:
     """Next offset of each source partition when it closed."""
     late: int
     """Late rows, of all partitions, until it closed."""
+    at: int | None = None
+    """Kafka's timestamp (ms) of the segments record with which it closed; None in a replay."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ def unpack_list(path: Path, key: bytes, value: bytes) -> list[Any]:
 def packed_period(closed: ClosedPeriod) -> bytes:
     """The value of a closed period's record."""
     return layout.pack(
-        [astuple(closed.period), closed.first_chunk, closed.end_chunk, dict(closed.offsets), closed.late]
+        [astuple(closed.period), closed.first_chunk, closed.end_chunk, dict(closed.offsets), closed.late, closed.at]
     )
 
 

@@ -22,11 +22,13 @@ from stream_app.versions.model_version import ModelVersion, load
 class Sources:
     """Where a version comes from; goes into its envelope, never into its content.
 
-    offsets: next offset of each source partition when its period closed; late: rows that came late in the period.
+    offsets: next offset of each source partition when its period closed; late: rows that came late in the period;
+    closed: Kafka's timestamp (ms) of the segments record with which it closed, None in a replay.
     """
 
     offsets: Mapping[int, int]
     late: int = 0
+    closed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def version_record(waiting: Waiting, put: Callable[[bytes | memoryview, bytes], 
         "digest": waiting.version.digest,
         "offsets": sorted(waiting.sources.offsets.items()),
         "late": waiting.sources.late,
+        "closed": waiting.sources.closed,
     }
     return seal(record), chunks
 
@@ -94,4 +97,4 @@ def _content(database: Database, number: int, record: Mapping[str, Any]) -> Cont
 
 
 def _sources(record: Mapping[str, Any]) -> Sources:
-    return Sources(dict(record["offsets"]), record["late"])
+    return Sources(dict(record["offsets"]), record["late"], record["closed"])

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,8 +16,11 @@ import pytest
 from kafka import KafkaProducer
 from live_helpers import PATIENCE, Reader, record
 
-from stream_app.live.state_directory import STORE
+from stream_app.events.periods import EqualCount
+from stream_app.fixed import fixed_for_journal
+from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.worker_settings import WorkerSettings
+from stream_app.store.journal import Journal
 from stream_app.store.view import StoreView
 from stream_app.versions.messages import Manifest
 
@@ -93,12 +95,12 @@ def test_ended_and_started_again_versions_go_on_where_they_were(
 
     send(producer, settings, range(450, 850))
     asmg("worker")
-    # 850 rows: period 8 is full, but its last row is not before the watermark yet; period 1 went into pretraining.
-    found = manifests(topic.until(published(settings, 6)))
-    assert [one.content.version for one in found] == [1, 2, 3, 4, 5, 6]
-    assert [one.content.period.number for one in found] == [2, 3, 4, 5, 6, 7]
+    # 850 rows fill eight periods; the first goes into pretraining alone.
+    found = manifests(topic.until(published(settings, 7)))
+    assert [one.content.version for one in found] == [1, 2, 3, 4, 5, 6, 7]
+    assert [one.content.period.number for one in found] == [2, 3, 4, 5, 6, 7, 8]
     assert [one.content.parent for one in found[1:]] == [one.digest for one in found[:-1]]
-    assert [one.content.rows.count for one in found] == [100] * 6
+    assert [one.content.rows.count for one in found] == [100] * 7
     with StoreView.open(settings.state_directory / STORE) as store:
         assert [entry.digest for entry in store.versions()] == [one.digest for one in found]
 
@@ -107,17 +109,12 @@ def test_ended_and_started_again_versions_go_on_where_they_were(
 def test_settings_that_do_not_fit_the_state_directory_end_the_worker_with_3_and_name_the_key(
     settings: WorkerSettings, asmg: Asmg
 ) -> None:
+    other = EqualCount(count=50, lateness=0)
+    Journal.open(settings.state_directory / JOURNAL, fixed_for_journal(settings.records, other)).close()
     worker = asmg("worker")
-    deadline = time.monotonic() + PATIENCE
-    while not ((settings.state_directory / "journal").exists() and (settings.state_directory / STORE).exists()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    worker.send_signal(signal.SIGTERM)
-    worker.communicate(timeout=PATIENCE)
-    second = asmg("worker", "--set", "periods.count=200")
-    _, said = second.communicate(timeout=PATIENCE)
-    assert second.returncode == 3
-    assert re.search(r"^asmg: .*periods.count was 100 .* is 200 now", said, re.MULTILINE)
+    _, said = worker.communicate(timeout=PATIENCE)
+    assert worker.returncode == 3
+    assert re.search(r"^asmg: .*periods.count was 50 .* is 100 now", said, re.MULTILINE)
 
 
 def test_without_a_broker_the_worker_ends_with_4_and_one_message(tmp_path: Path) -> None:

@@ -350,7 +350,10 @@ def careful_lies() -> dict[str, dict[str, Any]]:
     return {
         "10^12 rows": {f"tensors.{user}.shape": [10**12 + 1, 8], f"tensors.{ids}.shape": [10**12]},
         "a row less than there are bytes": {f"tensors.{user}.shape": [3, 8], f"tensors.{ids}.shape": [2]},
-        "two tensors of one name": {f"tensors.{place['parameters.b1']}.name": "parameters.w1"},
+        "two tensors of one name": {
+            "tensors": [*content["tensors"], content["tensors"][-1]],
+            "chunks": [*content["chunks"], {**content["chunks"][-1], "index": len(content["chunks"])}],
+        },
         "a chunk of no tensor": {"chunks": [*content["chunks"], extra]},
         "a chunk claimed by two tensors": {f"tensors.{user}.chunks": 2},
         "chunks longer than they are": {
