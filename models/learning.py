@@ -68,9 +68,7 @@ def paper(settings: LearningSettings) -> LearningSettings:
 
     The number of initialisations is not stated there: one.
     """
-    return replace(
-        settings, methods=(Iu(), Asmg()), serve="asmg", pretrain=11, passes=10, initialisations=1, learning_rate=1e-3
-    )
+    return replace(settings, methods=(Iu(), Asmg()), pretrain=11, passes=10, initialisations=1, learning_rate=1e-3)
 
 
 def device_of(settings: LearningSettings) -> torch.device:
