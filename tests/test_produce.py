@@ -65,8 +65,8 @@ def test_every_row_arrives_once_in_the_order_of_its_user(broker: str, tmp_path: 
             by_user[fields["user_id"]].append((fields["timestamp"], fields["item_id"], fields["label"]))
             places[fields["user_id"]].add(number)
     expected: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-    for user, item, time, label in zip(rows.users, rows.items, rows.times, rows.labels, strict=True):
-        expected[int(user)].append((int(time) // 1_000_000, int(item), int(label)))
+    for user, item, moment, label in zip(rows.users, rows.items, rows.times, rows.labels, strict=True):
+        expected[int(user)].append((int(moment) // 1_000_000, int(item), int(label)))
     assert by_user == expected
     assert {len(numbers) for numbers in places.values()} == {1}
 

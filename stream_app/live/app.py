@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import logging
 import signal
 import socket
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from faust.types import TP
 
 from stream_app.broker import KafkaSettings
 from stream_app.errors import Unavailable
+from stream_app.live.seldom import quiet_libraries
 from stream_app.live.transport import Batch, BatchScheduler, BatchSchema, Consumer, Known, Offsets, Transport
 
 COMMIT_EVERY = 0.5
@@ -186,9 +186,7 @@ def run(name: str, kafka: KafkaSettings, stage: Stage, state_directory: Path, in
 
 async def _run(name: str, kafka: KafkaSettings, stage: Stage, state_directory: Path, index: int) -> None:
     state_directory.mkdir(parents=True, exist_ok=True)
-    # What ends the app is raised here and told once; Faust would log it as well, with its stack.
-    logging.getLogger("faust").setLevel(logging.CRITICAL)
-    logging.getLogger("mode").setLevel(logging.CRITICAL)
+    quiet_libraries()
     app = build(name, member_id(name, state_directory, index), kafka, state_directory / "faust")
     try:
         await Runner(app, stage).run()
