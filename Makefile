@@ -14,7 +14,7 @@ help: ## Show what can be made
 	@echo "Set ASMG_RECORDINGS to the folder with the real recordings for 'make prove'."
 
 install: $(STAMP) ## Make the environment (.venv) and fetch what the local broker needs
-	@$(BROKER) --fetch
+	@$(BROKER) --fetch || { [ $$? -eq 5 ] && echo "Going on without a local broker: 'make demo' will replay, 'make test' needs one."; }
 
 $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make install PYTHON=python3.11"; exit 2; }
@@ -23,7 +23,7 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: install ## The whole chain on a generated stream, in about two minutes: broker, worker, a subscriber under load
+demo: install ## The whole chain on a generated stream, in about two minutes
 	$(BIN)/python -m deploy.demo
 
 test: install ## All tests, with a real broker (under 10 minutes on 2 cores)

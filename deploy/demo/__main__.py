@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -39,9 +40,24 @@ RATE = 1_500
 """Interactions a second: a period closes about every 1.3 s."""
 DEADLINE = 150.0
 
+MODEL = f"demo-{os.getpid()}"
+"""Also in the names of the topics: the broker may be one that others use."""
+
+KAFKA = """
+[kafka]
+bootstrap = "{bootstrap}"
+
+[topics]
+interactions = "{model}-interactions"
+segments = "{model}-segments"
+models = "{model}-models"
+dead_letters = "{model}-dead-letters"
+"""
+
 SETTINGS = """\
 # Written by `make demo`.
 state_directory = "{out}/state"
+model = "{model}"
 {kafka}
 [periods]
 by = "count"
@@ -67,9 +83,9 @@ def main() -> int:
     recording = write_recording(stream, out / "stream.parquet")
     console.print(f"A generated stream of {len(stream):,} interactions whose tastes drift: {recording}")
     try:
-        with LocalBroker(out / "broker") as broker:
-            write_settings(out, broker.bootstrap)
-            return through_kafka(out, broker.bootstrap, stream, recording, console)
+        with bootstrap_address(out) as bootstrap:
+            write_settings(out, bootstrap)
+            return through_kafka(out, bootstrap, stream, recording, console)
     except JavaMissing as missing:
         console.print(f"{missing}\n\nWithout a broker, the same chain by replay:", style="yellow")
         write_settings(out)
@@ -81,7 +97,7 @@ def through_kafka(out: Path, bootstrap: str, stream: Interactions, recording: Pa
     """Worker, producer, subscriber and reader against the broker at `bootstrap`."""
     asmg(out, "topics", "create")
     view = View(expected=PERIODS - PRETRAIN + 1)
-    settings = SubscriberSettings(kafka=KafkaSettings(bootstrap=bootstrap))
+    settings = SubscriberSettings(KafkaSettings(bootstrap=bootstrap), topic=f"{MODEL}-models", model=MODEL)
     subscriber = ModelSubscriber(settings, on_swap=lambda model: view.swapped(model, subscriber.health().times))
     with subscriber, Reader(subscriber, stream) as reader:
         with background(out, "worker"), background(out, "produce", str(recording), "--rate", str(RATE), "--end"):
@@ -108,6 +124,16 @@ def follow(view: View, subscriber: ModelSubscriber, reader: Reader, console: Con
 
 
 @contextlib.contextmanager
+def bootstrap_address(out: Path) -> Iterator[str]:
+    """The broker that KAFKA_BOOTSTRAP names, else one of our own that ends with us. Raises JavaMissing."""
+    if given := os.environ.get("KAFKA_BOOTSTRAP"):
+        yield given
+        return
+    with LocalBroker(out / "broker") as broker:
+        yield broker.bootstrap
+
+
+@contextlib.contextmanager
 def background(out: Path, *arguments: str) -> Iterator[None]:
     """`asmg ARGUMENTS` beside us, its words in a log, ended with SIGTERM when we leave."""
     with (out / f"{arguments[0]}.log").open("w") as log:
@@ -131,8 +157,8 @@ def command(out: Path, *arguments: str) -> list[str]:
 
 def write_settings(out: Path, bootstrap: str | None = None) -> None:
     """The settings file that every command of the demo reads."""
-    kafka = f'\n[kafka]\nbootstrap = "{bootstrap}"\n' if bootstrap else ""
-    text = SETTINGS.format(out=out, kafka=kafka, count=INTERACTIONS // PERIODS, pretrain=PRETRAIN)
+    kafka = KAFKA.format(bootstrap=bootstrap, model=MODEL) if bootstrap else ""
+    text = SETTINGS.format(out=out, model=MODEL, kafka=kafka, count=INTERACTIONS // PERIODS, pretrain=PRETRAIN)
     (out / "asmg.toml").write_text(text)
 
 
