@@ -37,9 +37,9 @@ def read_topic(bootstrap: str, topic: str) -> tuple[dict[int, bytes], dict[tuple
     while consumer.position(partition) < end:
         for records in consumer.poll(timeout_ms=1000).values():
             for record in records:
-                if record.key is None or record.value is None:
-                    continue
                 parts = record.key.decode().split("/")
+                if record.value is None or len(parts) == 1:  # a tombstone, or what is told before the first version
+                    continue
                 if parts[1] == "manifest":
                     previous = manifests.setdefault(int(parts[0]), record.value)
                     if unpack(previous)["content"] != unpack(record.value)["content"]:

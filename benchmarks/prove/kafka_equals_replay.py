@@ -75,7 +75,7 @@ def plain_client(bootstrap: str, directory: Path, recording: Path, count: int) -
     script = Path(__file__).parents[1] / "plain_client.py"
     arguments = ["--bootstrap", bootstrap, "--topic", "asmg-models", "--directory", str(directory)]
     arguments += ["--recording", str(recording), "--count", str(count)]
-    done = subprocess.run([sys.executable, str(script), *arguments], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(script), *arguments], check=True, stdout=subprocess.PIPE, text=True)
     verdict: dict[str, Any] = json.loads(done.stdout)
     return verdict
 

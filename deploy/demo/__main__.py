@@ -36,8 +36,8 @@ from broker import JavaMissing, LocalBroker  # noqa: E402  (a script beside us, 
 
 INTERACTIONS, USERS, ITEMS = 60_000, 1_500, 800
 PERIODS, PRETRAIN = 30, 8
-RATE = 1_500
-"""Interactions a second: a period closes about every 1.3 s."""
+RATE = 1_000
+"""Interactions a second: a period closes every 2 s."""
 DEADLINE = 150.0
 
 MODEL = f"demo-{os.getpid()}"
