@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo "Set ASMG_RECORDINGS to the folder with the real recordings for 'make prove'."
+	@echo "'make prove' wants ASMG_RECORDINGS (folder of the real recordings) and ASMG_REFERENCE (file of the plain autograd baseline)."
 
 install: $(STAMP) ## Make the environment (.venv) and fetch what the local broker needs
 	@$(BROKER) --fetch || { [ $$? -eq 5 ] && echo "Going on without a local broker: 'make demo' will replay, 'make test' needs one."; }

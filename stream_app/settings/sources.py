@@ -24,7 +24,7 @@ from stream_app.errors import SettingsError
 PREFIX = "ASMG_"
 DELIMITER = "__"
 DEFAULT_FILE = Path("asmg.toml")
-NO_SETTINGS = ("ASMG_RECORDINGS", "ASMG_KAFKA_CACHE")
+NO_SETTINGS = ("ASMG_RECORDINGS", "ASMG_REFERENCE", "ASMG_KAFKA_CACHE")
 """Variables with our prefix that are read by the Makefile's targets, not by the program."""
 
 Values = dict[str, Any]
