@@ -140,8 +140,9 @@ def sample(
 ) -> tuple[SamplerState, Samples]:
     """Samples of the next period, and the state after it; `state` stays as it was.
 
-    interactions: in canonical order; label > 0.5 is positive. `draw` draws `negatives` items for each positive,
-    `shuffle` the training order. Raises ValueError for negatives < 0, rows not in order of time, ids of another type.
+    interactions: in canonical order; label > 0.5 is positive; categories change nothing. `draw` draws `negatives`
+    items for each positive, `shuffle` the training order. Raises ValueError for negatives < 0, rows not in order of
+    time, ids of another type.
     """
     if negatives < 0:
         raise ValueError(f"negatives per positive cannot be {negatives}")

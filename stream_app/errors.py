@@ -55,8 +55,8 @@ class OffsetGap(StopTheLine):
     def __init__(self, partition: int, expected: int, got: int) -> None:
         super().__init__(
             f"source partition {partition}: expected a segment that starts at or before offset {expected}, got {got}; "
-            "the segments topic has lost data: restore it, or collect again into a new one (topics.segments) under a new "
-            "model name and state directory"
+            "the segments topic has lost data: restore it, or collect again into a new one (topics.segments) under a "
+            "new model name and state directory"
         )
         self.partition, self.expected, self.got = partition, expected, got
 

@@ -27,6 +27,7 @@ def fixed_for_journal(records: RecordSettings, periods: AnyPeriods) -> dict[str,
         "records.user_ids": records.user_ids,
         "records.item_ids": records.item_ids,
         "records.rating_threshold": threshold,
+        "records.categories": bool(records.categories),
     }
     return own | {f"periods.{name}": value for name, value in asdict(periods).items()}
 

@@ -99,10 +99,10 @@ class _Sender:
             self._producer.close(timeout=_ANSWER_SECONDS if kind is None else 1.0)
 
     def interactions(self, rows: Interactions) -> None:
-        for user, item, event, label in zip(
-            rows.users.tolist(), rows.items.tolist(), rows.times.tolist(), rows.labels.tolist(), strict=True
-        ):
-            value = self._encoder.interaction(user, item, event, label)
+        categories = [()] * len(rows) if rows.categories is None else rows.categories.tolist()
+        columns = (column.tolist() for column in (rows.users, rows.items, rows.times, rows.labels))
+        for user, item, event, label, named in zip(*columns, categories, strict=True):
+            value = self._encoder.interaction(user, item, event, label, named)
             # A timestamp below 0 means "none" in Kafka.
             stamp = max(event // _MILLISECOND, 0) if self._stamped else None
             self._send(value, str(user).encode(), stamp)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,17 @@ def test_bad_rows_are_counted_and_not_sent(broker: str, tmp_path: Path) -> None:
     )
     assert (sent.interactions, sent.bad) == (len(rows) - 3, 3)
     assert sum(map(len, everything(broker, topic).values())) == len(rows) - 3
+
+
+def test_categories_are_sent_with_their_rows(broker: str, tmp_path: Path) -> None:
+    rows = stream()
+    tags = [["b", "a"][: user % 3] for user in rows.users.tolist()]
+    topic = made(broker, "produce-categories")
+    recording = write(tmp_path / "stream.parquet", rows, tags=tags)
+    produce(recording, KafkaSettings(broker), topic, replace(SETTINGS.records, categories="tags"))
+    records = [msgpack.unpackb(record.value) for part in everything(broker, topic).values() for record in part]
+    assert len(records) == len(rows)
+    assert all(fields["tags"] == [[], ["b"], ["a", "b"]][fields["user_id"] % 3] for fields in records)
 
 
 def test_a_topic_that_is_not_there_is_named_and_not_made(broker: str, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import signal
+import struct
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import msgpack
 import numpy as np
 import pyarrow
 import pytest
@@ -21,6 +24,7 @@ from replay_helpers import FLAGS, LEARNING, PERIODS, ROWS, SETTINGS, asmg, clean
 from models.interactions import Interactions
 from stream_app.errors import BadInput, IncompatibleState, SettingsError, StoreCorrupted
 from stream_app.events.periods import EqualCount, EventTime
+from stream_app.events.record import RecordSettings
 from stream_app.replay import PeriodResult, replay
 from stream_app.replay.recording import equal_periods
 from stream_app.replay.report import Rest, summary, totals
@@ -337,3 +341,37 @@ def test_late_rows_are_counted_and_learned_in_a_later_period(tmp_path: Path) -> 
     assert found["late_rows"] == 1
     assert found["interactions"] + found["open_rows"] == len(rows)
     assert [result.interactions for result in results] == [ROWS] * PERIODS
+
+
+def by_hand(rows: Interactions, tags: list[list[str]]) -> list[str]:
+    """The digest of each period's rows, from the recording alone."""
+    columns = (rows.times, rows.users, rows.items, rows.labels)
+    order = sorted(zip(*(column.tolist() for column in columns), map(sorted, map(set, tags)), strict=True))
+    digests = []
+    for first in range(0, PERIODS * ROWS, ROWS):
+        times, users, items, labels, names = zip(*order[first : first + ROWS], strict=True)
+        data = struct.pack(f"<{3 * ROWS}q{ROWS}f", *users, *items, *times, *labels)
+        for row in names:
+            data += struct.pack("<I", len(row))
+            data += b"".join(struct.pack("<I", len(name.encode())) + name.encode() for name in row)
+        digests.append(hashlib.sha256(data).hexdigest())
+    return digests
+
+
+def test_categories_are_in_the_digest_of_the_rows_and_change_no_model(
+    whole: tuple[Path, list[PeriodResult]], tmp_path: Path
+) -> None:
+    rows = stream()
+    tags = [
+        [f"genre-{item % 7}", "é", f"{user % 3}"][: user % 4] for user, item in zip(rows.users, rows.items, strict=True)
+    ]
+    recording = write(tmp_path / "stream.parquet", rows, tags=tags)
+    settings = replace(SETTINGS, records=RecordSettings(categories="tags"))
+    list(replay(recording, settings, tmp_path / "run"))
+    contents = [
+        msgpack.unpackb(msgpack.unpackb((folder / "manifest.msgpack").read_bytes())["content"])
+        for folder in sorted((tmp_path / "run" / "versions").iterdir())
+    ]
+    assert [content["rows"]["sha256"] for content in contents] == by_hand(rows, tags)[1:]
+    tensors = [tensors for _, tensors in published(tmp_path / "run").values()]
+    assert tensors == [tensors for _, tensors in published(whole[0]).values()]

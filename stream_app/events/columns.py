@@ -1,31 +1,43 @@
 """Interactions as columns of bytes: how a segment carries them and how the journal stores them.
 
-Numbers are little-endian (ids, times int64; labels float32), string ids are a list of strings.
+Numbers are little-endian (ids, times int64; labels float32), string ids are a list of strings, categories a list of
+lists of strings. Without categories that column is not there. A reader refuses columns that it does not know
+(`unknown`): to leave one out in silence would make other periods of the same topic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.interactions import Ids, Interactions
+from models.interactions import Categories, Ids, Interactions, category_column
+
+COLUMNS = frozenset({"users", "items", "times", "labels", "categories"})
+"""The keys of packed interactions."""
 
 _NUMBER_BYTES = 8
 _LABEL_BYTES = 4
-_STRING_HEADER = 5  # the largest that msgpack puts before a string
+_STRING_HEADER = 5  # the largest that msgpack puts before a string or a list
 
 
 def pack_columns(interactions: Interactions) -> dict[str, Any]:
-    """Plain values for msgpack, in the order of the rows."""
-    return {
+    """Plain values for msgpack, in the order of the rows.
+
+    Raises ValueError or TypeError for categories that are not what `Interactions` says.
+    """
+    packed: dict[str, Any] = {
         "users": _pack_ids(interactions.users),
         "items": _pack_ids(interactions.items),
         "times": interactions.times.astype("<i8", copy=False).tobytes(),
         "labels": interactions.labels.astype("<f4", copy=False).tobytes(),
     }
+    if interactions.categories is not None:
+        packed["categories"] = _checked(interactions.categories.tolist())
+    return packed
 
 
 def unpack_columns(packed: Mapping[str, Any]) -> Interactions:
@@ -38,7 +50,13 @@ def unpack_columns(packed: Mapping[str, Any]) -> Interactions:
         _unpack_ids(packed["items"]),
         unpack_numbers(packed["times"]),
         np.frombuffer(packed["labels"], dtype="<f4"),
+        _unpack_categories(packed["categories"]) if "categories" in packed else None,
     )
+
+
+def unknown(packed: Mapping[str, Any], others: Iterable[str]) -> str:
+    """The keys of `packed` that are neither columns nor `others` (a later release wrote them), "" if none."""
+    return ", ".join(sorted(map(repr, packed.keys() - COLUMNS - set(others))))
 
 
 def unpack_numbers(packed: bytes) -> NDArray[np.int64]:
@@ -54,6 +72,10 @@ def row_bytes(interactions: Interactions) -> NDArray[np.int64]:
             sizes += np.fromiter((len(text.encode()) for text in ids), np.int64, len(ids)) + _STRING_HEADER
         else:
             sizes += _NUMBER_BYTES
+    if interactions.categories is not None:
+        rows = interactions.categories.tolist()
+        each = {row: _STRING_HEADER + sum(len(text.encode()) + _STRING_HEADER for text in row) for row in set(rows)}
+        sizes += np.fromiter((each[row] for row in rows), np.int64, len(rows))
     return sizes
 
 
@@ -89,3 +111,17 @@ def _unpack_ids(packed: bytes | list[str]) -> Ids:
     if not isinstance(packed, list) or not all(type(text) is str for text in packed):
         raise TypeError("a column of ids is neither numbers nor strings")
     return np.array(packed, dtype=object)
+
+
+def _unpack_categories(packed: list[list[str]]) -> Categories:
+    if not isinstance(packed, list) or not set(map(type, packed)) <= {list}:
+        raise TypeError("the column of categories is no list of lists")
+    return category_column(_checked([tuple(row) for row in packed]))
+
+
+def _checked(rows: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
+    """The rows, whose order and digest are one only if all are sorted tuples of distinct strings."""
+    for row in set(rows):  # few distinct ones stand for many rows
+        if type(row) is not tuple or not set(map(type, row)) <= {str} or any(a >= b for a, b in pairwise(row)):
+            raise ValueError(f"categories {row!r} are no sorted tuple of distinct strings")
+    return rows

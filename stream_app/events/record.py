@@ -27,6 +27,8 @@ class RecordSettings:
     rating: str = ""
     """Field that holds a rating; when named, an interaction is positive from `rating_threshold` on."""
     rating_threshold: float = 0.0
+    categories: str = ""
+    """Field that holds the item's categories, a string or a list of them; "": none. The base model ignores them yet."""
     user_ids: Ids = "int"
     item_ids: Ids = "int"
     max_clock_skew: float = 86_400.0

@@ -3,7 +3,7 @@
 1. A `Segment` covers the offsets [first_offset, next_offset) of one source partition without a hole; offsets in there
    that carry no row had no valid interaction (a bad record, a transaction's mark, compacted away).
 2. What overlaps is cut by offset (`after`); what is missing between two segments is an `OffsetGap`.
-3. Readers take format 1; anything else is `IncompatibleState`, never skipped.
+3. Readers take format 1; anything else is `IncompatibleState`, never skipped: neither a record nor a key of one.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from models.interactions import Interactions
 from stream_app.errors import IncompatibleState, OffsetGap
-from stream_app.events.columns import groups, pack_columns, row_bytes, unpack_columns, unpack_numbers
+from stream_app.events.columns import groups, pack_columns, row_bytes, unknown, unpack_columns, unpack_numbers
 
 FORMAT = 1
 
 END = 2**63 - 1
 """The time of a mark that says: nothing more comes from this partition (end of a recording)."""
+
+_KEYS = ("format", "kind", "partition", "first", "next", "offsets", "marks", "count", "end")
 
 _OFFSET_BYTES = 8
 _MARK_BYTES = 20
@@ -153,6 +155,11 @@ def decode(message: bytes) -> SegmentsRecord:
         if packed["format"] != FORMAT:
             raise IncompatibleState(
                 f"the segments topic holds a record of format {packed['format']!r}, this program reads {FORMAT}; "
+                "use the release that wrote it"
+            )
+        if keys := unknown(packed, _KEYS):
+            raise IncompatibleState(
+                f"the segments topic holds a record with {keys}, which this program does not know; "
                 "use the release that wrote it"
             )
         return _decoded(packed)

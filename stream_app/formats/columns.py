@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.interactions import Ids, Interactions
+from models.interactions import Interactions
 from stream_app.events.record import BadRow, RecordSettings
+from stream_app.formats import categories
 from stream_app.formats.decoded import Decoded
 from stream_app.formats.event_time import LIMIT, fractional, largest, whole
 from stream_app.formats.row import ID_BYTES
@@ -31,6 +32,8 @@ def wanted(settings: RecordSettings) -> dict[str, str]:
         columns["rating"] = settings.rating
     elif settings.label:
         columns["label"] = settings.label
+    if settings.categories:
+        columns["categories"] = settings.categories
     return columns
 
 
@@ -46,6 +49,9 @@ def type_problem(part: str, kind: pa.DataType, settings: RecordSettings) -> str:
                 else f'holds {kind}, not integers; for strings set {part}_ids = "string"'
             )
         return "" if _is_text(kind) else f'holds {kind}, not strings; for integers set {part}_ids = "int"'
+    if part == "categories":
+        one = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
+        return "" if _is_text(one) else f"holds {kind}, not strings or lists of them"
     if part == "time" and pa.types.is_timestamp(kind):
         return ""
     return "" if numeric else f"holds {kind}, not numbers"
@@ -55,6 +61,8 @@ def decode_columns(columns: Mapping[str, pa.Array], offsets: NDArray[np.int64], 
     """Interactions from the columns of `wanted`, all of types without `type_problem` and as long as `offsets`."""
     time = _times(columns["time"], settings)
     parts = {"user": _ids(columns["user"]), "item": _ids(columns["item"]), "time": time, **_labels(columns, settings)}
+    if settings.categories:
+        parts["categories"] = _categories(columns["categories"])
     good = np.ones(len(offsets), dtype=np.bool_)
     bad: list[BadRow] = []
     names = wanted(settings)
@@ -64,7 +72,9 @@ def decode_columns(columns: Mapping[str, pa.Array], offsets: NDArray[np.int64], 
             for row in np.flatnonzero(mask):
                 bad.append(BadRow(int(offsets[row]), reason, names.get(part, ""), _as_text(columns, int(row))))
         good &= ~read.missing & read.valid
-    interactions = Interactions(*(parts[part].values for part in ("user", "item", "time", "label")))
+    interactions = Interactions(
+        *(parts[part].values for part in ("user", "item", "time", "label", "categories") if part in parts)
+    )
     bad.sort(key=lambda row: row.offset)
     return Decoded(interactions.select(good), offsets[good], (), tuple(bad))
 
@@ -73,7 +83,7 @@ def decode_columns(columns: Mapping[str, pa.Array], offsets: NDArray[np.int64], 
 class _Read:
     """values where they are `valid` and not `missing`; anything of the right type elsewhere."""
 
-    values: Ids
+    values: NDArray[Any]
     missing: Mask
     valid: Mask
 
@@ -116,6 +126,14 @@ def _labels(columns: Mapping[str, pa.Array], settings: RecordSettings) -> dict[s
     given = _floats(columns["label"])
     valid = (given == 0) | (given == 1)
     return {"label": _Read(given.astype(np.float32), _mask(pc.is_null(columns["label"])), valid)}
+
+
+def _categories(column: pa.Array) -> _Read:
+    """A null is no category; a null among the categories of a row is a missing value."""
+    given = column.to_pylist()
+    missing = np.array([isinstance(row, list) and None in row for row in given], dtype=np.bool_)
+    values, valid = categories.read([None if lacks else row for row, lacks in zip(given, missing, strict=True)])
+    return _Read(values, missing, valid)
 
 
 def _is_text(kind: pa.DataType) -> bool:

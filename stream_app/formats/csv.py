@@ -2,6 +2,7 @@
 
 A value is read as text and then as what its column should hold, so that a wrong one is a bad row and not the end of the
 file. An empty field is a missing value. Times are integers or decimal numbers, the same for `batch` rows at a time.
+Several categories of an item have "|" between them.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ class Csv:
         wrong = np.zeros(len(rows), dtype=np.bool_)
         for part, place in places.items():
             texts = pa.array([row[place] or None for _, row in rows], pa.string())
-            columns[part], failed = _parsed(texts, _kinds(part, settings))
+            values, failed = _parsed(texts, _kinds(part, settings))
+            columns[part] = pc.split_pattern(values, "|") if part == "categories" else values
             name = wanted(settings)[part]
             if first and len(rows) and failed.all():
                 kind = _kinds(part, settings)[0]
@@ -89,6 +91,8 @@ def _kinds(part: str, settings: RecordSettings) -> list[pa.DataType]:
     if part in ("user", "item"):
         ids = settings.user_ids if part == "user" else settings.item_ids
         return [pa.int64()] if ids == "int" else [pa.string()]
+    if part == "categories":
+        return [pa.string()]
     return [pa.int64(), pa.float64()]
 
 

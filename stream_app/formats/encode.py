@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from stream_app.events.record import RecordSettings
@@ -22,10 +23,11 @@ class Encoder:
         self._settings = settings
         self._format = message_format(settings.format)
 
-    def interaction(self, user: Any, item: Any, time: int, label: float) -> bytes:
+    def interaction(self, user: Any, item: Any, time: int, label: float, categories: Sequence[str] = ()) -> bytes:
         """One interaction; time in microseconds, label 0 or 1.
 
-        Raises ValueError for a label 0 where the settings make every interaction a positive one.
+        Raises ValueError for a label 0 where the settings make every interaction a positive one, and for categories
+        where they name no field for them.
         """
         settings = self._settings
         fields: dict[str, Any] = {
@@ -41,6 +43,10 @@ class Encoder:
             fields[settings.label] = int(label)
         elif not label:
             raise ValueError("label 0 cannot be sent: the record settings have neither a label nor a rating field")
+        if settings.categories:
+            fields[settings.categories] = list(categories)
+        elif categories:
+            raise ValueError("categories cannot be sent: the record settings have no field for them")
         return self._format.encode(fields)
 
     def watermark(self, time: int) -> bytes:

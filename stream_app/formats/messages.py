@@ -15,10 +15,10 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from models.interactions import Ids, Interactions
+from models.interactions import Categories, Ids, Interactions
 from stream_app.events.record import BadRow, RecordSettings
 from stream_app.events.segment import END
-from stream_app.formats import AnyMessageFormat
+from stream_app.formats import AnyMessageFormat, categories
 from stream_app.formats.decoded import Decoded
 from stream_app.formats.event_time import LIMIT, microseconds
 from stream_app.formats.row import ID_BYTES, refusal, row_type, watermark_type
@@ -102,7 +102,9 @@ class _Decoder:
             time = self._watermark(value).watermark
         except _ERRORS as second:
             found = refusal(second)
-            return found if found[1] == "watermark" and found[0] != "missing-field" else refusal(error)
+            if found[1] == "watermark" and found[0] != "missing-field":
+                return found
+            return refusal(error, self._settings.categories)
         if time == "end":
             return END
         mark = int(microseconds([time], self._settings.time_unit)[0])
@@ -122,6 +124,7 @@ class _Decoder:
         items = _ids([row.item for row in rows], settings.item_ids)
         times, timed = self._times(rows, clock[index])
         labels, labelled = self._labels(rows)
+        named, short = self._categories(rows)
         own, limit = clock[index], clock[index] + self._skew
         checks = (
             (_short(users), "out-of-range", settings.user),
@@ -129,13 +132,14 @@ class _Decoder:
             (timed, "missing-field", settings.time),
             ((own < 0) | (times <= limit), "clock-skew", settings.time),
             (labelled, "out-of-range", settings.label),
+            (short, "out-of-range", settings.categories),
         )
         good = np.ones(len(rows), dtype=np.bool_)
         for passed, reason, field in checks:
             for row in np.flatnonzero(good & ~passed):
                 bad.append(BadRow(int(at[index[row]]), reason, field, values[index[row]] or b""))
             good &= passed
-        return Interactions(users, items, times, labels), good
+        return Interactions(users, items, times, labels, named), good
 
     def _times(self, rows: list[Any], clock: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """(event time, whether there is one) of each row; `time_from` says where it comes from."""
@@ -158,6 +162,12 @@ class _Decoder:
             return np.ones(len(rows), dtype=np.float32), np.ones(len(rows), dtype=np.bool_)
         labels = np.array([row.label for row in rows], dtype=np.float64)
         return labels.astype(np.float32), (labels == 0) | (labels == 1)
+
+    def _categories(self, rows: list[Any]) -> tuple[Categories | None, NDArray[np.bool_]]:
+        """(categories, whether they are within the limits) of each row."""
+        if not self._settings.categories:
+            return None, np.ones(len(rows), dtype=np.bool_)
+        return categories.read([row.categories for row in rows])
 
 
 def _ids(values: list[Any], kind: str) -> Ids:

@@ -28,4 +28,6 @@ def missing_column(path: Path, part: str, name: str, there: Iterable[str]) -> Ba
     remedy = f"set records.{part} to the column that holds it"
     if part == "label":
         remedy += ', or to "" if every interaction is a positive one'
+    if part == "categories":
+        remedy += ', or to "" if there are none'
     return BadInput(path, f"has no column {name!r}; its columns are {', '.join(there)}", remedy)

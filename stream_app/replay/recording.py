@@ -39,7 +39,7 @@ def records_of(
         end = _end(decoded, offset)
         yield Segment(0, offset, end, decoded.offsets, decoded.interactions, decoded.marks)
         offset = end
-    nothing = Interactions.empty(records.user_ids, records.item_ids)
+    nothing = Interactions.empty(records.user_ids, records.item_ids, bool(records.categories))
     yield Segment(0, offset, offset + 1, np.empty(0, np.int64), nothing, ((offset, END),))
 
 

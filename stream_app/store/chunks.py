@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.interactions import Interactions
-from stream_app.errors import StoreCorrupted
-from stream_app.events.columns import groups, pack_columns, row_bytes, unpack_columns, unpack_numbers
+from stream_app.errors import IncompatibleState, StoreCorrupted
+from stream_app.events.columns import groups, pack_columns, row_bytes, unknown, unpack_columns, unpack_numbers
 from stream_app.events.periods import UpdatePeriod
 from stream_app.store.database import VALUE_LIMIT
 from stream_app.store.layout import pack, unpack
@@ -58,12 +58,14 @@ class Chunk:
 
     @staticmethod
     def decode(path: Path, key: bytes, value: bytes) -> Chunk:
-        """The chunk of `value`. Raises StoreCorrupted naming database and key."""
+        """The chunk of `value`. Raises StoreCorrupted, IncompatibleState (unknown columns), naming database and key."""
         packed = unpack(path, key, value)
         try:
+            if keys := unknown(packed, ("assigned",)):
+                raise IncompatibleState(f"{path}: record {key!r} holds {keys}; use the release that wrote it")
             rows = unpack_columns(packed)
             assigned = rows.times if packed["assigned"] is None else unpack_numbers(packed["assigned"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StoreCorrupted(f"{path}: record {key!r} holds no rows: {error}") from error
         if len(assigned) != len(rows):
             raise StoreCorrupted(f"{path}: record {key!r} holds {len(assigned)} assigned times for {len(rows)} rows")

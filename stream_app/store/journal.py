@@ -39,6 +39,7 @@ class Journal(JournalView):
         super().__init__(database)
         self._open_chunks = dict(self._spans(self._state.oldest, self._state.chunks))
         self.open_rows = self._rebuilt()
+        self._categories = bool(self.fixed.get("records.categories"))
 
     @classmethod
     def open(cls, path: Path, fixed: Mapping[str, Any]) -> Journal:
@@ -69,7 +70,8 @@ class Journal(JournalView):
         watermark: how far the whole stream has come with this; marks: where the partitions of the rows stand now;
         position: in the segments topic; rows: with their assigned times; partitions: how many there are, if new;
         at: Kafka's timestamp (ms) of the record that brings them.
-        Raises IncompatibleState when the rows' ids are of another kind than those before: nothing is written.
+        Raises IncompatibleState when the rows' ids are of another kind than those before, or when they have categories
+        and the journal was made without (or the other way round): nothing is written.
         """
         user_ids, item_ids = self._kinds(rows)
         chunks = dict(enumerate(() if rows is None else rows.split(), self._state.chunks))
@@ -148,7 +150,7 @@ class Journal(JournalView):
         return open_rows
 
     def _kinds(self, rows: Chunk | None) -> tuple[str, str]:
-        """Kinds of ids after `rows`. Raises IncompatibleState when they differ from those before."""
+        """Kinds of ids after `rows`. Raises IncompatibleState when they, or their columns, differ from those before."""
         before = self._state.user_ids, self._state.item_ids
         if rows is None or not len(rows.rows):
             return before
@@ -157,5 +159,11 @@ class Journal(JournalView):
             raise IncompatibleState(
                 f"{self._database.path}: user and item ids were {before} so far and are {(users, items)} now; "
                 "set user_ids and item_ids in [records] back, or begin anew with --new-run"
+            )
+        if (rows.rows.categories is not None) != self._categories:
+            said = ("without", "with") if self._categories else ("with", "without")
+            raise IncompatibleState(
+                f"{self._database.path}: rows came {said[0]} item categories into a state directory that was made "
+                f"{said[1]}; set records.categories alike wherever interactions are read, or begin anew with --new-run"
             )
         return users, items

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 import msgpack
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.interactions import Interactions
+from models.interactions import Interactions, category_column
 from stream_app.errors import IncompatibleState, OffsetGap
 from stream_app.events.segment import END, IdleMark, PartitionSet, Segment, decode
 
@@ -140,3 +143,91 @@ def test_a_segment_that_contradicts_itself_is_refused(change: dict[str, object])
 def test_foreign_bytes_are_refused(message: bytes) -> None:
     with pytest.raises(IncompatibleState):
         decode(message)
+
+
+NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=90), max_size=20)
+
+
+def named(part: Segment, categories: list[list[str]]) -> Segment:
+    return replace(part, interactions=replace(part.interactions, categories=category_column(categories)))
+
+
+def categories_of(part: Segment) -> list[tuple[str, ...]]:
+    assert part.interactions.categories is not None
+    return part.interactions.categories.tolist()
+
+
+@pytest.mark.parametrize(
+    ("strings", "before"),
+    [
+        (False, "62947611768be6bbefdc90a9b7b6475411b6bd4e4dd8dd3549ff984d091dbd19"),
+        (True, "66f1a69a78f1614af79a25806cae4bb7f1427383a731ee00a3ba3b4205b26dda"),
+    ],
+)
+def test_without_categories_the_bytes_are_what_they_were_before_there_were_any(strings: bool, before: str) -> None:
+    message = segment([5, 6, 9], 4, 12, ((7, 123), (11, END)), strings).encode()
+    assert hashlib.sha256(message).hexdigest() == before
+
+
+@pytest.mark.parametrize("offsets", [[], [5], [5, 6, 9]])
+def test_categories_come_back_from_their_bytes(offsets: list[int]) -> None:
+    given = [["b", "a"], [], ["é", "\U0001f600"]][: len(offsets)]
+    plain = segment(offsets, 4, 12, ((7, 123),))
+    message = named(plain, given).encode()
+    received = decode(message)
+    assert isinstance(received, Segment)
+    assert contents(received) == contents(plain)
+    assert categories_of(received) == [("a", "b"), (), ("é", "\U0001f600")][: len(offsets)]
+    assert msgpack.unpackb(message)["format"] == 1
+    assert list(msgpack.unpackb(message))[-1] == "categories"
+    rest = received.after(6)
+    assert categories_of(rest) == categories_of(received)[1:]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(NAMES, max_size=40), st.booleans())
+def test_split_counts_the_bytes_of_categories(categories: list[list[str]], strings: bool) -> None:
+    largest = max((sum(len(name.encode()) for name in names) for names in categories), default=0)
+    limit = largest + 550
+    whole = named(segment(list(range(len(categories))), 0, 50, (), strings), categories)
+    parts = whole.split(limit)
+    assert all(len(part.encode()) <= limit for part in parts)
+    assert categories_of(whole) == [row for part in parts for row in categories_of(part)]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        None,
+        5,
+        "ab",
+        {"a": 1},
+        [["a"]],
+        [["a"], "bc"],
+        [["a"], None],
+        [["a"], [1]],
+        [["a"], [b"b"]],
+        [["a"], [["b"]]],
+        [["a"], ["b", "a"]],
+        [["a"], ["b", "b"]],
+    ],
+)
+def test_a_column_of_categories_that_is_none_is_refused(column: object) -> None:
+    packed = msgpack.unpackb(named(segment([5, 6], 4, 12), [["a"], ["b"]]).encode())
+    with pytest.raises(IncompatibleState):
+        decode(msgpack.packb({**packed, "categories": column}))
+
+
+def test_categories_that_would_have_two_orders_are_not_sent() -> None:
+    column = np.empty(1, object)
+    column[0] = ("b", "a")
+    part = segment([5], 4, 12)
+    with pytest.raises(ValueError, match="sorted tuple"):
+        replace(part, interactions=replace(part.interactions, categories=column)).encode()
+
+
+@pytest.mark.parametrize("record", [segment([5], 4, 12), PartitionSet(3), IdleMark(1, 5)])
+def test_a_key_of_a_later_release_is_refused_and_named(record: Segment | PartitionSet | IdleMark) -> None:
+    packed = msgpack.unpackb(record.encode())
+    with pytest.raises(IncompatibleState, match="'prices'"):
+        decode(msgpack.packb({**packed, "prices": [1]}))

@@ -337,3 +337,99 @@ def test_the_end_of_a_partition_is_sent_as_a_word() -> None:
 def test_a_negative_that_the_settings_cannot_say_is_not_sent() -> None:
     with pytest.raises(ValueError, match="label 0"):
         Encoder(RecordSettings(label="")).interaction(1, 2, 3, 0)
+
+
+TAGGED = [replace(chosen, categories="tags") for chosen in FORMATS]
+tagged = pytest.mark.parametrize("chosen", TAGGED, ids=lambda chosen: chosen.format)
+
+
+def categories_of(decoded: Decoded) -> list[tuple[str, ...]]:
+    assert decoded.interactions.categories is not None
+    return decoded.interactions.categories.tolist()
+
+
+@tagged
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        (None, ()),
+        ([], ()),
+        ("War", ("War",)),
+        ("War|Drama", ("War|Drama",)),
+        (["War"], ("War",)),
+        (["b", "é", "a", "b"], ("a", "b", "é")),
+        ([str(n) for n in range(64)], tuple(sorted(str(n) for n in range(64)))),
+        (["x" * 256, "ä" * 128, "\U0001f600" * 64, "\x00"], ("\x00", "x" * 256, "ä" * 128, "\U0001f600" * 64)),
+    ],
+)
+def test_categories_come_in_sorted_and_once_only(
+    chosen: RecordSettings, given_: object, expected: tuple[str, ...]
+) -> None:
+    decoded = decode([PACK[chosen.format]({**GOOD, "tags": given_}), PACK[chosen.format](GOOD)], chosen)
+    assert decoded.bad == ()
+    assert categories_of(decoded) == [expected, ()]
+
+
+@tagged
+@pytest.mark.parametrize(
+    ("given_", "reason"),
+    [
+        (5, "wrong-type"),
+        (True, "wrong-type"),
+        ({"a": 1}, "wrong-type"),
+        (["a", 5], "wrong-type"),
+        (["a", None], "wrong-type"),
+        ([["a"]], "wrong-type"),
+        ("", "out-of-range"),
+        (["a", ""], "out-of-range"),
+        (["a"] * 65, "out-of-range"),
+        (["x" * 257], "out-of-range"),
+        ("x" * 257, "out-of-range"),
+        (["ä" * 129], "out-of-range"),
+        ("\U0001f600" * 65, "out-of-range"),
+    ],
+)
+def test_categories_that_are_none_are_refused_with_their_reason(
+    chosen: RecordSettings, given_: object, reason: str
+) -> None:
+    value = PACK[chosen.format]({**GOOD, "tags": given_})
+    assert verdict(value, chosen) == (reason, "tags")
+    amid = decode(
+        [PACK[chosen.format]({**GOOD, "tags": "a"}), value, PACK[chosen.format]({**GOOD, "tags": "b"})], chosen
+    )
+    assert categories_of(amid) == [("a",), ("b",)]
+    assert amid.offsets.tolist() == [100, 102]
+
+
+@tagged
+def test_with_categories_all_other_verdicts_stay(chosen: RecordSettings) -> None:
+    pack = PACK[chosen.format]
+    assert verdict(pack({**GOOD, "user_id": "7", "tags": ["a"]}), chosen) == ("wrong-type", "user_id")
+    assert verdict(pack({"tags": ["a"]}), chosen) == ("missing-field", "user_id")
+    assert decode([pack({"watermark": "end"})], chosen).marks == ((100, END),)
+    assert categories_of(decode([], chosen)) == []
+    timeless = replace(chosen, time_from="kafka", label="")
+    assert categories_of(decode([pack({"user_id": 1, "item_id": 2, "tags": "a"})], timeless)) == [("a",)]
+
+
+@pytest.mark.parametrize("chosen", FORMATS, ids=lambda chosen: chosen.format)
+def test_categories_that_nobody_asked_for_are_not_looked_at(chosen: RecordSettings) -> None:
+    decoded = decode([PACK[chosen.format]({**GOOD, "tags": 5})], chosen)
+    assert (len(decoded.offsets), decoded.interactions.categories) == (1, None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    names=st.lists(TEXT_IDS.filter(lambda text: len(text.encode()) <= 256), max_size=64), chosen=st.sampled_from(TAGGED)
+)
+def test_categories_that_are_sent_come_in(names: list[str], chosen: RecordSettings) -> None:
+    decoded = decode([Encoder(chosen).interaction(1, 2, 3, 1, names)], chosen)
+    assert decoded.bad == ()
+    assert categories_of(decoded) == [tuple(sorted(set(names), key=str.encode))]
+
+
+def test_what_is_sent_without_categories_is_what_was_sent_before_there_were_any() -> None:
+    sent = Encoder(RecordSettings()).interaction(7, -8, 1_600_000_000_000_000, 1)
+    assert sent == b"\x84\xa7user_id\x07\xa7item_id\xf8\xa9timestamp\xce_^\x10\x00\xa5label\x01"
+    with pytest.raises(ValueError, match="no field"):
+        Encoder(RecordSettings()).interaction(1, 2, 3, 1, ("a",))

@@ -281,3 +281,81 @@ def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
         path.write_bytes(data[:length])
         with pytest.raises(BadInput):
             whole(path)
+
+
+TAGGED = RecordSettings(categories="tags")
+
+
+def categories_in(path: Path, settings: RecordSettings = TAGGED, batch: int = 65_536) -> list[tuple[int, object]]:
+    """(row number, categories) of every good row."""
+    found = []
+    for part in recording.read(path, settings, batch):
+        assert part.interactions.categories is not None
+        found += list(zip(part.offsets.tolist(), part.interactions.categories.tolist(), strict=True))
+    return found
+
+
+def write_tagged(path: Path, tags: list[list[str] | None]) -> Path:
+    """Lists of categories as each format has them."""
+    column: list[object] = list(tags)
+    if path.suffix == ".csv":
+        column = ["|".join(row) if row else None for row in tags]
+    return write(path, {**good(len(tags)), "tags": column})
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_lists_of_categories_come_in_whatever_the_batch(tmp_path: Path, suffix: str) -> None:
+    path = write_tagged(tmp_path / f"r{suffix}", [["War", "Drama", "War"], None, ["é, x"], [], ["Drama"]])
+    expected = [(0, ("Drama", "War")), (1, ()), (2, ("é, x",)), (3, ()), (4, ("Drama",))]
+    for batch in (1, 2, 100):
+        assert categories_in(path, batch=batch) == expected
+    assert [row[:3] for row in whole(path, TAGGED)] == [(row, row, 10 * row) for row in range(5)]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_text_is_one_category_and_in_a_csv_as_many_as_it_has_strokes_between(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"r{suffix}", {**good(3), "tags": ["War", None, "b|a"]})
+    last = ("a", "b") if suffix == ".csv" else ("b|a",)
+    assert categories_in(path) == [(0, ("War",)), (1, ()), (2, last)]
+
+
+def test_every_arrow_type_of_text_is_read(tmp_path: Path) -> None:
+    words = pa.array(["a", None, "b"])
+    lists: list[list[str] | None] = [["b", "a"], None, []]
+    for column in (words, words.cast(pa.large_string()), words.dictionary_encode()):
+        path = write(tmp_path / "r.parquet", {**good(3), "tags": column})
+        assert [names for _, names in categories_in(path)] == [("a",), (), ("b",)]
+    for kind in (pa.list_(pa.string()), pa.large_list(pa.string()), pa.list_(pa.large_string())):
+        path = write(tmp_path / "r.parquet", {**good(3), "tags": pa.array(lists, kind)})
+        assert [names for _, names in categories_in(path)] == [("a", "b"), (), ()]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_categories_out_of_range_are_bad_rows(tmp_path: Path, suffix: str) -> None:
+    tags: list[list[str] | None] = [["a"], ["a", ""], ["n"] * 65, ["ä" * 129], ["x" * 257], ["ä" * 128], ["m"] * 64]
+    path = write_tagged(tmp_path / f"r{suffix}", tags)
+    assert categories_in(path) == [(0, ("a",)), (5, ("ä" * 128,)), (6, ("m",))]
+    assert refused(path, TAGGED) == [(row, "out-of-range", "tags") for row in (1, 2, 3, 4)]
+
+
+def test_a_null_among_categories_is_a_missing_value_and_the_row_is_shown(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.parquet", {**good(2), "tags": [["a", None], ["b"]]})
+    assert refused(path, TAGGED) == [(0, "missing-field", "tags")]
+    assert categories_in(path) == [(1, ("b",))]
+    (bad,) = next(recording.read(path, TAGGED)).bad
+    assert bad.value is not None
+    assert json.loads(bad.value)["categories"] == ["a", None]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_a_missing_column_of_categories_is_named(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"r{suffix}", good(3))
+    with pytest.raises(BadInput, match=r"no column 'tags'.*records\.categories.*if there are none"):
+        whole(path, TAGGED)
+
+
+@pytest.mark.parametrize("column", [[1, 2], [[1], [2]], [[["a"]], []]])
+def test_a_column_of_other_things_than_categories_is_named(tmp_path: Path, column: list[object]) -> None:
+    path = write(tmp_path / "r.parquet", {**good(2), "tags": column})
+    with pytest.raises(BadInput, match=r"column 'tags' holds .*not strings or lists of them"):
+        whole(path, TAGGED)

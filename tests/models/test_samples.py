@@ -310,3 +310,42 @@ def test_wrong_arguments_are_refused() -> None:
         sample(SamplerState.start("string"), rows((1, 1, 1, 1)), 0, draw, draw)
     with pytest.raises(ValueError, match="at least one"):
         list(Samples.empty().batches(0))
+
+
+def ragged(samples: Samples) -> list[tuple[int, int, float, list[int], bool]]:
+    """The samples one by one, as plain Python."""
+    offsets = samples.offsets.tolist()
+    return [
+        (
+            int(samples.users[n]),
+            int(samples.items[n]),
+            float(samples.labels[n]),
+            samples.history[offsets[n] : offsets[n + 1]].tolist(),
+            bool(samples.seen_items[n]),
+        )
+        for n in range(len(samples))
+    ]
+
+
+def some_samples(seed: int, count: int) -> Samples:
+    draw = np.random.default_rng(seed)
+    lengths = draw.integers(0, 4, count)
+    return Samples(
+        users=torch.from_numpy(draw.integers(1, 9, count)),
+        items=torch.from_numpy(draw.integers(1, 9, count)),
+        labels=torch.from_numpy(draw.integers(0, 2, count).astype(np.float32)),
+        history=torch.from_numpy(draw.integers(1, 9, int(lengths.sum()))),
+        offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])),
+        seen_items=torch.from_numpy(draw.random(count) < 0.5),
+    )
+
+
+def test_periods_put_together_are_their_samples_in_turn() -> None:
+    parts = [some_samples(1, 5), Samples.empty(), some_samples(2, 3)]
+    assert ragged(Samples.concatenate(parts)) == [one for part in parts for one in ragged(part)]
+
+
+def test_selected_samples_keep_their_histories() -> None:
+    samples = some_samples(3, 6)
+    order = [4, 0, 0, 5, 2]
+    assert ragged(samples.select(torch.tensor(order))) == [ragged(samples)[n] for n in order]

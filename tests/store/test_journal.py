@@ -9,19 +9,29 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from journal_child import FIXED, PERIODS, SEGMENT_ROWS, SEGMENTS, stream
-from segments_by_hand import Row, stored_periods, tuples
+from segments_by_hand import Row, segment, stored_periods, tuples
 
+from models.interactions import category_column
+from models.learning import LearningSettings
 from stream_app.errors import IncompatibleState, StopTheLine, StoreCorrupted, StoreLocked
-from stream_app.events.segment import PartitionSet
+from stream_app.events.periods import EqualCount
+from stream_app.events.record import RecordSettings
+from stream_app.events.segment import END, PartitionSet, Segment, decode
+from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.pipeline import ingest
+from stream_app.store.chunks import Chunk
 from stream_app.store.database import Database
 from stream_app.store.journal import Journal
 from stream_app.store.journal_view import JournalView
-from stream_app.store.layout import ROWS, end_of, numbered, pack
+from stream_app.store.layout import ROWS, end_of, numbered, pack, unpack
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -312,3 +322,80 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(StopTheLine):
         view.write({b"x": b"y"})
     view.close()
+
+
+CATEGORISED = {**FIXED, "records.categories": True}
+
+
+def named(part: Segment, categories: list[tuple[str, ...]]) -> Segment:
+    """The same rows with categories, as they come from the topic."""
+    rows = replace(part.interactions, categories=category_column(categories))
+    received = decode(replace(part, interactions=rows).encode())
+    assert isinstance(received, Segment)
+    return received
+
+
+def test_rows_that_differ_in_categories_alone_are_cut_alike_whatever_their_order(tmp_path: Path) -> None:
+    same, periods = Row(5, 1, 1, 1), EqualCount(count=2, lateness=0.0)
+    for number, order in enumerate(permutations([(), ("a",), ("a", "b"), ("b",)])):
+        with Journal.open(tmp_path / str(number), CATEGORISED) as journal:
+            ingest(journal, periods, PartitionSet(1), 0)
+            ingest(journal, periods, named(segment(0, 0, [same, same]), list(order[:2])), 1)
+            ingest(journal, periods, named(segment(0, 2, [same, same, END]), list(order[2:])), 2)
+        view = JournalView.beside(tmp_path / str(number))
+        assert view is not None
+        found = [view.interactions(closed.period).categories for closed in view.periods()]
+        assert [column.tolist() for column in found if column is not None] == [[(), ("a",)], [("a", "b"), ("b",)]]
+        view.close()
+
+
+def test_a_chunk_counts_the_bytes_of_categories(tmp_path: Path) -> None:
+    names = [tuple(f"{row}-{number}".ljust(256, "x") for number in range(64)) for row in range(150)]
+    part = named(segment(0, 0, [Row(row, 1, 1, 1) for row in range(150)]), names)
+    chunks = list(Chunk(part.interactions, part.interactions.times).split())
+    values = [chunk.encode() for chunk in chunks]
+    assert len(values) > 1
+    assert max(map(len, values)) <= 900_000
+    back = [Chunk.decode(tmp_path, b"rows/0", value).rows.categories for value in values]
+    assert [row for column in back if column is not None for row in column] == [tuple(sorted(row)) for row in names]
+
+
+@pytest.mark.parametrize("with_them", [True, False])
+def test_rows_with_categories_and_rows_without_do_not_mix(tmp_path: Path, with_them: bool) -> None:
+    plain = segment(0, 0, [Row(5, 1, 1, 1)])
+    wrong = plain if with_them else named(plain, [("a",)])
+    with Journal.open(tmp_path / "journal", CATEGORISED if with_them else FIXED) as journal:
+        ingest(journal, PERIODS, PartitionSet(1), 0)
+        with pytest.raises(IncompatibleState, match=r"records\.categories"):
+            ingest(journal, PERIODS, wrong, 1)
+        assert (journal.position, len(journal.open_rows)) == (1, 0)
+        ingest(journal, PERIODS, named(plain, [("a",)]) if with_them else plain, 1)
+        assert len(journal.open_rows) == 1
+
+
+def test_without_categories_a_chunk_is_what_it_was_before_there_were_any() -> None:
+    rows = segment(0, 0, [Row(50, 5, 10, 1), Row(60, 6, 12, 0), Row(90, 9, 18, 1)]).interactions
+    value = Chunk(rows, rows.times + 1).encode()
+    assert hashlib.sha256(value).hexdigest() == "ada6a80d6a27446dfba67a0ee494c79baadd261322ba82e794d05cde11f62b89"
+
+
+def test_a_column_that_is_not_known_is_refused_not_left_out(tmp_path: Path) -> None:
+    rows = segment(0, 0, [Row(5, 1, 1, 1)]).interactions
+    value = Chunk(rows, np.array([5])).encode()
+    later = pack({**unpack(tmp_path, b"", value), "prices": [1]})
+    with pytest.raises(IncompatibleState, match="'prices'"):
+        Chunk.decode(tmp_path, b"rows/0", later)
+
+
+def test_whether_there_are_categories_is_fixed_and_the_name_of_their_field_is_not(tmp_path: Path) -> None:
+    def fixed(field: str) -> dict[str, Any]:
+        return fixed_for_journal(RecordSettings(categories=field), PERIODS)
+
+    for before, later in (("", "tags"), ("tags", "")):
+        path = tmp_path / f"from-{before}"
+        Journal.open(path, fixed(before)).close()
+        with pytest.raises(IncompatibleState, match=rf"records\.categories was {bool(before)} .* is {bool(later)}"):
+            Journal.open(path, fixed(later))
+    Journal.open(tmp_path / "from-tags", fixed("genres")).close()
+    stores = [fixed_for_store(RecordSettings(categories=field), PERIODS, LearningSettings()) for field in ("", "tags")]
+    assert [store["records.categories"] for store in stores] == [False, True]
