@@ -205,3 +205,58 @@ def test_every_method_starts_as_plain_incremental_update() -> None:
     for candidate in state.candidates.values():
         for name, tensor in candidate.items():
             assert torch.equal(tensor, state.candidates["iu"][name])
+
+
+def test_the_kept_pass_is_the_one_that_scored_best_on_the_last_pretraining_period() -> None:
+    periods = stream()
+    before, _ = run(periods[:3])
+    saved: list[Pretraining] = []
+    _, outcome = learn(before, periods[3], 4, SETTINGS, Observer(checkpoint=saved.append))
+    rows, sampler = periods[3], before.sampler
+    users, items = sampler.users.rows(rows.users), sampler.items.rows(rows.items)
+    aucs = []
+    for point in saved:
+        parameters = point.current.parameters
+        probabilities = [
+            _probability(
+                parameters, int(user), int(item), _history(periods[:4], rows.users[at], rows.times[at], sampler)
+            )
+            for at, (user, item) in enumerate(zip(users, items, strict=True))
+        ]
+        aucs.append(roc_auc_score(rows.labels, probabilities))
+    best = int(np.argmax(aucs))
+    # Ties of float32 logits are no ties in float64: a pair or two of 40,000.
+    assert outcome.decisions["pretraining_auc"] == pytest.approx(aucs[best], abs=1e-3)
+    assert outcome.decisions["pretraining_initialisation"] == saved[best].initialisation
+    assert outcome.decisions["pretraining_pass"] == saved[best].passes
+    assert saved[-1].best.moments.step == saved[best].current.moments.step
+
+
+def test_the_state_holds_one_window_and_its_targets_and_no_more() -> None:
+    state, _ = run(stream())
+    assert len(state.window) == len(state.targets) == SETTINGS.window
+    assert state.snapshot is not None
+    for name, tensor in state.window[-1].items():
+        assert torch.equal(tensor, state.snapshot.parameters[name])
+
+
+def test_a_trained_generator_serves_something_else_than_the_base_model() -> None:
+    state, _ = run(stream()[:7])
+    for method in ("asmg", "asmg-averaged"):
+        assert not torch.equal(state.candidates[method]["item"], state.candidates["iu"]["item"])
+
+
+def test_negatives_are_drawn_anew_in_every_period() -> None:
+    """With one stream for all periods, equal periods would draw equal numbers."""
+    settings = replace(SETTINGS, negatives=1)
+    everyone = Interactions(np.arange(100), np.arange(100) % 50, np.arange(100) * 1_000_000, np.ones(100, np.float32))
+    again = replace(everyone, users=everyone.users + 1000, times=everyone.times + 10**9)
+    third = replace(everyone, users=everyone.users + 2000, times=everyone.times + 2 * 10**9)
+    state = LearnerState.start()
+    drawn = []
+    for number, rows in enumerate((everyone, again, third), 1):
+        state, _ = learn(state, rows, number, settings)
+        samples = state.targets[-1]
+        negative = samples.labels == 0
+        drawn.append(dict(zip((samples.users[negative] % 100).tolist(), samples.items[negative].tolist(), strict=True)))
+    assert drawn[1] != drawn[2]
