@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stream_app.errors import IncompatibleState
 from stream_app.events.periods import Periods, UpdatePeriod
 from stream_app.events.segment import END, IdleMark, PartitionSet, Segment, SegmentsRecord
 from stream_app.events.watermark import PartitionMark, assign, slowest
@@ -43,7 +42,8 @@ def ingest(
     if position < journal.position:
         return []
     if isinstance(record, PartitionSet):
-        return _append(journal, periods, _appeared(journal, record), position + 1, at, partitions=record.count)
+        count = max(record.count, journal.partitions or 0)
+        return _append(journal, periods, _appeared(journal, record), position + 1, at, partitions=count)
     if isinstance(record, IdleMark):
         return _append(journal, periods, _idle(journal, record), position + 1, at)
     known = journal.mark(record.partition).next_offset
@@ -137,12 +137,12 @@ def _append(
 
 
 def _appeared(journal: Journal, found: PartitionSet) -> dict[int, PartitionMark]:
-    """The marks of partitions that appeared since: they begin where the whole stream is now."""
-    if journal.partitions is not None and found.count < journal.partitions:
-        raise IncompatibleState(
-            f"the source topic had {journal.partitions} partitions and has {found.count} now: it was deleted and made "
-            "again; begin anew with --new-run"
-        )
+    """The marks of partitions that appeared since: they begin where the whole stream is now.
+
+    A smaller set than before is stale, said by a collector whose broker had not heard of the new partitions: Kafka
+    never takes any away, and nothing appeared with it. A topic that was made anew with fewer partitions is not told
+    from that here; only offsets that end before what was read of it show that, in `collect`.
+    """
     watermark, _ = slowest(journal.marks, journal.partitions)
     start = None if watermark == END else watermark  # whatever comes there comes after the end: the frontier holds
     return {n: PartitionMark(watermark=start) for n in range(found.count) if n not in journal.marks}

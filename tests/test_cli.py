@@ -8,19 +8,24 @@ import re
 import socket
 import subprocess
 import sys
-from dataclasses import asdict
+import warnings
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from replay_helpers import FLAGS, PERIODS, SETTINGS, asmg, clean, published, stream, write
 
 from stream_app.cli.main import EXIT_CODES, main, parser
+from stream_app.cli.subscribe import news_of, say, why
 from stream_app.errors import StoreLocked
 from stream_app.live.trainer_status import TrainerStatus
 from stream_app.replay import replay
+from stream_app.replay.forget import forget
 from stream_app.store.database import Database
 from stream_app.store.journal import Journal
 from stream_app.store.layout import pack
+from stream_app.subscriber import Health
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
@@ -233,6 +238,8 @@ def test_an_entry_that_is_not_there_is_named_with_those_that_are(
 ) -> None:
     assert main(["versions", "show", "99", "--state", str(done)]) == 2
     assert "has no version 99; there are: 1, 2, 3, 4, 5" in one_line(capsys.readouterr().err)
+    assert main(["versions", "show", "0", "--state", str(done)]) == 2
+    assert "has no version 0; there are: 1" in one_line(capsys.readouterr().err)
 
 
 def test_a_state_directory_that_is_not_there_is_a_wrong_setting(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,6 +274,109 @@ def test_new_run_forgets_the_replay_and_nothing_else(
     assert published(here / "run").keys() == before.keys()
     assert published(here / "run") != before
     assert (here / "run" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("mine", ["store/data.txt", "journal/000004.log.txt", "versions/notes.txt", "versions/1/a.csv"])
+def test_new_run_refuses_what_no_replay_made(
+    mine: str, recording: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Journal.open(here / "run" / "journal", {}).close()
+    (here / "run" / mine).parent.mkdir(parents=True, exist_ok=True)
+    (here / "run" / mine).write_text("mine")
+    assert main(["replay", str(recording), *FLAGS, "--out", "run", "--new-run"]) == 3
+    assert f"run/{Path(mine).parts[0]}/{Path(mine).parts[1]}" in one_line(capsys.readouterr().err)
+    assert (here / "run" / mine).read_text() == "mine"
+    assert (here / "run" / "journal" / "CURRENT").exists()
+
+
+def test_new_run_refuses_a_database_of_another_program_or_kind(
+    recording: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = Database.open(here / "run" / "store")
+    theirs.write({b"key": b"value"})
+    theirs.close()
+    before = {file.name: file.read_bytes() for file in (here / "run" / "store").iterdir()}
+    assert main(["replay", str(recording), *FLAGS, "--out", "run", "--new-run"]) == 3
+    assert "run/store: is no store" in one_line(capsys.readouterr().err)
+    assert {name: (here / "run" / "store" / name).read_bytes() for name in before} == before
+
+
+def test_new_run_refuses_a_run_that_goes_on(recording: Path, tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "run" / "journal", {})
+    ended = asmg("replay", recording, *FLAGS, "--out", "run", "--new-run", cwd=tmp_path)
+    assert ended.returncode == 3
+    assert "run/journal: the database is open in another process" in one_line(ended.stderr)
+    assert (tmp_path / "run" / "journal" / "CURRENT").exists()
+    journal.close()
+
+
+def test_new_run_is_the_way_out_of_a_damaged_database(tmp_path: Path) -> None:
+    Journal.open(tmp_path / "journal", {}).close()
+    (tmp_path / "journal" / "CURRENT").write_text("MANIFEST-999999\n")
+    later = Database.open(tmp_path / "store")
+    later.write({b"format": pack({"kind": "store", "format": 99})})
+    later.close()
+    forget(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_periods_that_pretraining_uses_up_are_a_wrong_setting(
+    recording: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["replay", str(recording), "--periods", "4", "--pretrain", "4"]) == 2
+    said = one_line(capsys.readouterr().err)
+    assert "learning.pretrain" in said
+    assert "--periods 4" in said
+    assert list(here.iterdir()) == []
+
+
+def test_a_shuffled_recording_that_scores_nothing_says_why(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = stream()
+    write(here / "shuffled.parquet", rows.select(np.random.default_rng(1).permutation(len(rows))))
+    flags = ["--set", "periods.count=400", "--set", "periods.lateness=0", "--pretrain", "4", "--device", "cpu"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(["replay", "shuffled.parquet", *flags]) == 0
+    said = capsys.readouterr()
+    late = json.loads((here / "shuffled-replay" / "report.json").read_text())["totals"]["late_rows"]
+    assert late > len(rows) / 2
+    assert f"{late} of {len(rows)} rows came late" in one_line(said.err)
+    assert "sort it by timestamp, or raise periods.lateness" in said.err
+    assert "no score and no version: pretraining takes the first 4 periods, 2 were full" in said.out
+
+
+def test_late_rows_are_listed_with_the_period_in_which_they_came(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = stream()
+    order = np.arange(len(rows))
+    late = rows.select(np.concatenate([order[1:400], order[:1], order[400:]]))  # one row, after the 399 next
+    settings = replace(SETTINGS, learning=replace(SETTINGS.learning, pretrain=PERIODS))
+    list(replay([late.select(order[cut : cut + 100]) for cut in range(0, len(order), 100)], settings, here / "run"))
+    assert main(["periods", "list", "--json", "--state", "run"]) == 0
+    listed = [row["late"] for row in json.loads(capsys.readouterr().out) if row["state"] != "open"]
+    # The second period, rows 150 to 299, closes with the hundred that hold row 300, and with the late one.
+    assert listed == [0, 1, 0, 0, 0, 0]
+
+
+def test_a_subscriber_says_what_keeps_it_once_per_change(capsys: pytest.CaptureFixture[str]) -> None:
+    well = Health("waiting", 0, "", "", 0, {}, 0, 0, "", "pretraining", "", None)
+    refused = replace(well, refusals=1, last_refusal="version 1: chunk 2 is damaged")
+    away = replace(refused, trouble="no broker")
+    serving = replace(refused, state="serving", version=1)
+    said: dict[str, str] = {}
+    for health in (well, well, refused, refused, away, away, refused, away, serving, serving):
+        said = say(said, news_of(health), as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "no version yet: pretraining",
+        "last refusal: version 1: chunk 2 is damaged",
+        "trouble: no broker",
+        "trouble: no broker",
+    ]
+    assert why(news_of(replace(away, stage=""))) == "; trouble: no broker; last refusal: version 1: chunk 2 is damaged"
+    assert why(news_of(serving)) == "; last refusal: version 1: chunk 2 is damaged"
+    say({}, news_of(away), as_json=True)
+    assert capsys.readouterr().out == ""
 
 
 def test_the_readme_documents_every_exit_code() -> None:

@@ -326,6 +326,12 @@ def test_equal_periods_count_valid_rows_only(tmp_path: Path) -> None:
     assert found == EqualCount(count=math.floor((PERIODS * ROWS - 1) / PERIODS), lateness=60.0)
 
 
+def test_a_recording_may_be_named_by_a_string(recording: Path, tmp_path: Path) -> None:
+    results = replay(str(recording), SETTINGS, tmp_path)
+    assert next(results).period == 1
+    results.close()  # type: ignore[attr-defined]
+
+
 def test_more_periods_than_rows_are_refused(recording: Path) -> None:
     with pytest.raises(BadInput, match="cannot fill 10000 periods"):
         equal_periods(recording, SETTINGS.records, 10_000, lateness=60.0)

@@ -126,6 +126,8 @@ def test_a_serving_process_reads_the_file_of_the_worker_and_leaves_its_sections_
         ("[periods]\nby = 'x'", "periods.by", "'count', 'time'"),
         ("[periods]\nby = 'time'", "periods.length", "must be given"),
         ("[periods]\ncount = 0", "periods.count", "at least 1 row"),
+        ("[periods]\nlength = '1h'\ncount = 5", "periods.count", 'count belongs to by="count" and length to by="time"'),
+        ("[periods]\nby = 'count'\nlength = '1h'", "periods.length", 'length to by="time"'),
         ("[periods]\nlength = '1x'", "periods", "no duration"),
         ("[kafka]\nbootstrap = 'nowhere'", "kafka.bootstrap", "not host:port"),
         ("[topics]\nmodels = 'interactions'", "topics", "four different topics"),

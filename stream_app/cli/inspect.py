@@ -55,8 +55,9 @@ def show_one(read: Read, name: str) -> Callable[[argparse.Namespace], None]:
         key = "version" if name == "versions" else "period"
         wanted = rows[-1:] if arguments.number is None else [row for row in rows if row[key] == arguments.number]
         if not wanted:
+            said = "" if arguments.number is None else arguments.number
             there = ", ".join(str(row[key]) for row in rows) or "none yet"
-            raise BadInput(directory, f"has no {key} {arguments.number or ''}".rstrip(), f"there are: {there}")
+            raise BadInput(directory, f"has no {key} {said}".rstrip(), f"there are: {there}")
         print(json.dumps(wanted[0]) if arguments.json else in_full(wanted[0]))
 
     return run
@@ -80,10 +81,10 @@ def periods(directory: Path) -> list[Row]:
                 "rows": one.period.rows,
                 "start": event_time(one.period.start),
                 "end": event_time(one.period.end),
-                "late": one.late,
+                "late": one.late - before,
                 "offsets": {str(partition): offset for partition, offset in sorted(one.offsets.items())},
             }
-            for one in closed
+            for one, before in zip(closed, [0, *(one.late for one in closed)], strict=False)
         ]
         return [
             *rows,

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stream_app.cli.options import Commands, all_settings, command, positive
 from stream_app.cli.progress import progress
+from stream_app.errors import SettingsError
 from stream_app.settings.durations import seconds
 
 if TYPE_CHECKING:
     from stream_app.replay import PeriodResult, ReplaySettings
+
+_FEW_LATE = 0.01  # of all rows: as many are late in a stream that is in order but for its stragglers
 
 
 def add(commands: Commands) -> None:
@@ -56,11 +61,14 @@ def duration(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> None:
     """Replay, a line per period, then the summary."""
-    from stream_app.replay.driver import default_out, forget, replay
+    from stream_app.formats.recording import rows
+    from stream_app.replay.driver import default_out, replay
+    from stream_app.replay.forget import forget
 
     settings = _settings(arguments)
     out = arguments.out or default_out(arguments.file)
     if arguments.new_run:
+        rows(arguments.file)  # a recording that cannot be read must not cost the earlier run
         forget(out)
     results: list[PeriodResult] = []
     with progress(f"replay of {arguments.file.name}", arguments.periods) as bar:
@@ -82,6 +90,12 @@ def _settings(arguments: argparse.Namespace) -> ReplaySettings:
     if arguments.preset is not None:
         flags["preset"] = arguments.preset
     settings = all_settings(arguments, flags).replay()
+    if arguments.periods is not None and arguments.periods <= settings.learning.pretrain:
+        raise SettingsError(
+            "learning.pretrain",
+            f"pretraining takes {settings.learning.pretrain} periods, --periods {arguments.periods} leaves no other",
+            "ask for more periods, or for a lower --pretrain (at least 2)",
+        )
     lateness = settings.periods.lateness
     if arguments.period_length is not None:
         return replace(settings, periods=EventTime(length=arguments.period_length, lateness=lateness))
@@ -108,10 +122,26 @@ def _conclude(out: Path) -> None:
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     for method, means in report["summary"].items():
         print(f"{method}: {_metrics(means)} (mean of the last {means['periods']} periods)")
-    totals = report["totals"]
+    totals, pretrain = report["totals"], report["settings"]["learning"]["pretrain"]
+    if not report["summary"]:
+        nothing = "no score" if totals["versions"] else "no score and no version"
+        print(f"{nothing}: pretraining takes the first {pretrain} periods, {totals['periods']} were full")
     print(
         f"{totals['periods']} periods, {totals['versions']} versions, {totals['interactions']} interactions; "
         f"{totals['open_rows']} in no full period, {totals['late_rows']} late, {totals['bad_rows']} bad rows"
         + (f" (see {out / 'dead-letters.jsonl'})" if totals["bad_rows"] else "")
     )
+    if warning := _late(totals, report["settings"]["records"]["time"]):
+        print(f"asmg: {warning}", file=sys.stderr)
     print(f"report: {out / 'report.json'}  picture: {out / 'metrics.png'}")
+
+
+def _late(totals: Mapping[str, int], time: str) -> str:
+    """What to do about a recording that is not in order of time; "" for one that is, but for a few rows."""
+    late, rows = totals["late_rows"], totals["interactions"] + totals["open_rows"]
+    if late <= _FEW_LATE * rows:
+        return ""
+    return (
+        f"{late} of {rows} rows came late: the recording is not in order of time; sort it by {time}, "
+        "or raise periods.lateness"
+    )

@@ -7,12 +7,14 @@ import json
 import math
 import queue
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stream_app.cli.options import Commands, command, positive, serving_settings
 from stream_app.errors import Unavailable
 
 if TYPE_CHECKING:
+    from stream_app.subscriber import Health
     from stream_app.versions.scoring import ServingModel
 
 _LOOK = 0.2  # seconds: how long Ctrl-C may have to wait
@@ -42,24 +44,42 @@ def run(arguments: argparse.Namespace) -> None:
     preflight(settings.kafka, [settings.topics.models])
     swapped: queue.SimpleQueue[ServingModel] = queue.SimpleQueue()
     end = math.inf if arguments.seconds is None else time.monotonic() + arguments.seconds
-    wanted, printed, stage = arguments.count or math.inf, 0, ""
+    wanted, printed, said = arguments.count or math.inf, 0, dict[str, str]()
     with ModelSubscriber(settings.subscriber(), on_swap=swapped.put) as subscriber:
         while printed < wanted and time.monotonic() < end:
             try:
                 model = swapped.get(timeout=_LOOK)
             except queue.Empty:
-                stage = _say_stage(stage, subscriber.health().stage, arguments.json)
+                said = say(said, news_of(subscriber.health()), arguments.json)
                 continue
             print(json.dumps(facts(model)) if arguments.json else line(model), flush=True)
             printed += 1
+        news = news_of(subscriber.health())
     if printed < (arguments.count or 0):
-        raise Unavailable(f"{printed} of {arguments.count} versions came within {arguments.seconds:g} s")
+        raise Unavailable(f"{printed} of {arguments.count} versions came within {arguments.seconds:g} s{why(news)}")
 
 
-def _say_stage(before: str, now: str, as_json: bool) -> str:
-    if now and now != before and not as_json:
-        print(f"no version yet: {now}", flush=True)
+def news_of(health: Health) -> dict[str, str]:
+    """What there is to know beside the versions, by the words that it is said with; "" where there is nothing."""
+    return {
+        "no version yet": "" if health.version else health.stage,
+        "trouble": health.trouble,
+        "last refusal": health.last_refusal,
+    }
+
+
+def say(before: Mapping[str, str], now: dict[str, str], as_json: bool) -> dict[str, str]:
+    """Print what has changed, once; returns what is said now."""
+    for words, text in now.items():
+        if text and text != before.get(words) and not as_json:
+            print(f"{words}: {text}", flush=True)
     return now
+
+
+def why(news: Mapping[str, str]) -> str:
+    """What is known, to be put behind an error; "" when nothing is."""
+    known = [f"{words}: {text}" for words, text in news.items() if text]
+    return "".join(f"; {one}" for one in known)
 
 
 def facts(model: ServingModel) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from stream_app.errors import StopTheLine
 from stream_app.events.record import BadRow, RecordSettings
 from stream_app.events.segment import PartitionSet, Segment
 from stream_app.formats.messages import decoder
+from stream_app.live.refusals import Refusals
 from stream_app.live.topics import TopicSettings
 from stream_app.live.transport import Batch, Known, Offsets
 
@@ -39,6 +40,7 @@ class Collect:
         self.hints: dict[TP, int] = {}
         self._kafka, self._topics, self._records = kafka, topics, records
         self._producer: AIOKafkaProducer | None = None
+        self._refusals = Refusals()
 
     async def start(self) -> None:
         """Connects the producer. Raises KafkaConnectionError."""
@@ -64,8 +66,7 @@ class Collect:
                     f"topic {tp.topic} partition {tp.partition} ends at offset {kafka.end}, but was read up to "
                     f"{kafka.committed}: it was deleted and made again; start over with --new-run"
                 )
-        partitions = await self._sender.partitions_for(self.topic)
-        await self._send(PartitionSet(len(partitions)).encode())
+        await self._send(PartitionSet(await self._partitions()).encode())
         # Where retention was quicker than we, the window sees the hole and stops.
         return {tp: max(kafka.committed or 0, kafka.earliest) for tp, kafka in known.items()}
 
@@ -79,6 +80,7 @@ class Collect:
         if decoded.bad:
             timestamps = {record.offset: record.timestamp for record in batch.records}
             await self._bury(batch, [(row, timestamps[row.offset]) for row in decoded.bad])
+            self._refusals.tell(batch.topic, batch.partition, decoded.bad)
         whole = Segment(
             batch.partition,
             batch.first_offset,
@@ -93,6 +95,12 @@ class Collect:
 
     def revoked(self) -> None:
         """Nothing is held."""
+
+    async def _partitions(self) -> int:
+        """How many partitions the topic has now: what the client remembers may be minutes old."""
+        await self._sender.partitions_for(self.topic)  # from here on the client asks for this topic
+        await self._sender.client.force_metadata_update()
+        return len(await self._sender.partitions_for(self.topic))
 
     async def _bury(self, batch: Batch, bad: list[tuple[BadRow, int]]) -> None:
         sent = []

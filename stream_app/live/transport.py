@@ -24,6 +24,7 @@ from time import monotonic
 from typing import Any, ClassVar, NamedTuple, cast
 
 import faust
+from aiokafka.errors import NoOffsetForPartitionError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -146,7 +147,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _fetch_records(
         self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
     ) -> dict[TP, list[Any]]:
-        records = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
+        try:
+            records = await super()._fetch_records(
+                consumer, active_partitions, timeout=timeout, max_records=max_records
+            )
+        except NoOffsetForPartitionError as error:
+            # A fetch between an assignment and our seek: nothing is lost, since nothing was to be read there yet.
+            if error.args[0] in self._begins:
+                raise
+            records = {}
         fetched: dict[TP, list[Any]] = {}
         for tp, begin in list(self._begins.items()):
             if tp in active_partitions and tp in consumer.assignment():

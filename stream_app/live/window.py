@@ -16,23 +16,25 @@ from faust.types import TP
 from stream_app.errors import StopTheLine
 from stream_app.events.periods import Periods
 from stream_app.events.segment import decode
+from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.topics import TopicSettings
 from stream_app.live.transport import Batch, Known, Offsets
 from stream_app.pipeline import ingest
 from stream_app.store.journal import Journal
+from stream_app.store.view import StoreView
 from stream_app.telemetry import event
 
 
 class Window:
     """The stage that reads segments and writes the journal.
 
-    path: the journal's directory; fixed: the settings that it must have been made with.
+    directory: the worker's state; fixed: the settings that the journal in it must have been made with.
     """
 
-    def __init__(self, topics: TopicSettings, periods: Periods, path: Path, fixed: Mapping[str, Any]) -> None:
+    def __init__(self, topics: TopicSettings, periods: Periods, directory: Path, fixed: Mapping[str, Any]) -> None:
         self.topic = topics.segments
         self.hints: dict[TP, int] = {}
-        self._periods, self._path, self._fixed = periods, path, fixed
+        self._periods, self._directory, self._fixed = periods, directory, fixed
         self._journal: Journal | None = None
 
     async def start(self) -> None:
@@ -43,11 +45,16 @@ class Window:
         self.revoked()
 
     async def starts(self, known: Mapping[TP, Known]) -> Offsets:
-        """The journal's own position. Raises StopTheLine kinds: the topic no longer holds it, the journal is unfit."""
+        """The journal's own position.
+
+        Raises StopTheLine kinds: the topic no longer holds it, the journal is unfit, or it is lost beyond rebuilding.
+        """
         if self._journal is None:
-            self._journal = Journal.open(self._path, self._fixed)
+            self._journal = Journal.open(self._directory / JOURNAL, self._fixed)
         position = self._journal.position
         for tp, kafka in known.items():
+            if position == 0 < kafka.earliest:
+                self._check_new(tp, kafka.earliest)
             # A journal that is still empty begins with what there is.
             gone = 0 < position < kafka.earliest
             if gone or position > kafka.end:
@@ -56,6 +63,18 @@ class Window:
                     f"{kafka.earliest} to {kafka.end}: restore the topic, or start over with --new-run"
                 )
         return {tp: max(position, kafka.earliest) for tp, kafka in known.items()}
+
+    def _check_new(self, tp: TP, earliest: int) -> None:
+        """Raises StopTheLine when a journal that begins in the middle of the topic is not the first of its run."""
+        with StoreView.open(self._directory / STORE) as store:
+            done = store.last_period
+        if done:
+            # Its periods would be numbered from 1 again, and the trainer would pass over them as done.
+            raise StopTheLine(
+                f"{self._directory / JOURNAL} is empty, but the store beside it has learned period {done}, and "
+                f"{tp.topic} begins at offset {earliest}: the journal was lost and can no longer be rebuilt; restore "
+                "its directory, or begin anew with --new-run"
+            )
 
     async def take(self, batch: Batch) -> None:
         """Takes one segment after the other into the journal, each in one synced batch."""

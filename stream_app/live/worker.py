@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Literal, NoReturn
 
-from stream_app.fixed import fixed_for_journal
+from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.live import app
 from stream_app.live.collect import Collect
-from stream_app.live.state_directory import JOURNAL
+from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.supervisor import Child, end_with_parent, leave, supervise
 from stream_app.live.topics import check
 from stream_app.live.window import Window
 from stream_app.live.worker_settings import WorkerSettings
+from stream_app.store import view
+from stream_app.store.journal_view import JournalView
+from stream_app.store.layout import check_fixed, open_beside
 
 Role = Literal["collect", "window", "trainer"]
 
@@ -21,15 +25,33 @@ def run_worker(settings: WorkerSettings, command: Sequence[str]) -> None:
     """Runs a worker until SIGTERM or SIGINT. Call it in the main thread.
 
     command: the command line that becomes a child's when "--child ROLE --index N" is added to it.
-    Raises Unavailable (no broker, no topic), SettingsError (an unfit topic), ChildFailed.
+    Raises Unavailable (no broker, no topic), SettingsError (an unfit topic), IncompatibleState or StoreCorrupted (an
+    unfit state directory), ChildFailed.
     """
     check(settings.kafka, settings.topics)
+    check_state(settings)
     roles: list[tuple[str, Role, int]] = [
         *((f"collect-{n}" if n else "collect", "collect", n) for n in range(settings.collectors)),
         ("window", "window", 0),
         ("trainer", "trainer", 0),
     ]
     supervise([Child(name, (*command, "--child", role, "--index", str(n))) for name, role, n in roles])
+
+
+def check_state(settings: WorkerSettings) -> None:
+    """Returns when the settings fit the state directory, which is only read; what is not there yet fits.
+
+    Raises IncompatibleState (naming the setting, its old and its new value), StoreCorrupted.
+    """
+    # Before any child starts: wrong `records` would make `collect` refuse, and commit, what the others never see.
+    wanted = [(JOURNAL, JournalView.KIND, fixed_for_journal(settings.records, settings.periods))]
+    if settings.learning is not None:  # else torch would have to be loaded here, only to compare defaults
+        wanted.append((STORE, view.KIND, fixed_for_store(settings.records, settings.periods, settings.learning)))
+    for name, kind, fixed in wanted:
+        database = open_beside(settings.state_directory / name, kind)
+        if database is not None:
+            with closing(database):
+                check_fixed(database, fixed)
 
 
 def run_child(settings: WorkerSettings, role: Role, index: int = 0) -> NoReturn:
@@ -55,5 +77,5 @@ def stage_of(settings: WorkerSettings, role: Literal["collect", "window"]) -> ap
     """What the Faust child of that role does with its topic; nothing is opened yet."""
     if role == "collect":
         return Collect(settings.kafka, settings.topics, settings.records)
-    journal, fixed = settings.state_directory / JOURNAL, fixed_for_journal(settings.records, settings.periods)
-    return Window(settings.topics, settings.periods, journal, fixed)
+    fixed = fixed_for_journal(settings.records, settings.periods)
+    return Window(settings.topics, settings.periods, settings.state_directory, fixed)

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
@@ -43,17 +42,18 @@ class ReplaySettings:
 
 
 def replay(
-    recording: Recording,
+    recording: Recording | str,
     settings: ReplaySettings,
     out: Path | None = None,
     stage: Callable[[str], None] = lambda name: None,
 ) -> Iterator[PeriodResult]:
-    """Replay a recording (a file, or interactions in batches); yields the result of every period, in order.
+    """Replay a recording (a file by its path, or interactions in batches); yields the result of every period, in order.
 
     out: where journal, store, versions, report and picture go (default: "<recording's name>-replay"); the periods that
     are done there already come first, as they were. stage: told what is going on. It sets this process's torch
     threads and floating-point mode. Raises BadInput, SettingsError (no such device), StopTheLine kinds.
     """
+    recording = Path(recording) if isinstance(recording, str) else recording
     out = out or default_out(recording)
     digest = digest_of(recording, settings.records)  # first of all: a file that cannot be read leaves nothing behind
     fixed = fixed_for_journal(settings.records, settings.periods) | {"recording.sha256": digest}
@@ -73,14 +73,6 @@ def replay(
 def default_out(recording: Recording) -> Path:
     """Beside nothing, in the current directory: named after the recording."""
     return Path(f"{recording.stem if isinstance(recording, Path) else 'stream'}-replay")
-
-
-def forget(out: Path) -> None:
-    """Remove what a replay left in `out`, and nothing else: `--new-run`."""
-    for name in (JOURNAL, STORE, VERSIONS):
-        shutil.rmtree(out / name, ignore_errors=True)
-    for name in (RESULTS, REPORT, PICTURE, DEAD_LETTERS):
-        (out / name).unlink(missing_ok=True)
 
 
 class _Run:

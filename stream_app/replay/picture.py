@@ -24,7 +24,8 @@ def draw(path: Path, title: str, results: Sequence[PeriodResult]) -> None:
     left, right = figure.subplots(1, 2)
     _panel(left, results, "auc", "AUC (higher is better)")
     _panel(right, results, "log_loss", "log loss (lower is better)")
-    left.legend(frameon=False, title="method")
+    if any(result.candidates for result in results):
+        left.legend(frameon=False, title="method")
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
 

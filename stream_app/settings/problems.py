@@ -65,6 +65,8 @@ def _problem(detail: ErrorDetails, kind: type[Any]) -> tuple[str, str, str]:
     path = _path(detail["loc"])
     key = ".".join(path)
     if detail["type"] in _UNKNOWN:
+        if owners := _owners(kind, path):
+            return key, "does not go with the other settings of its section", owners
         return key, "there is no such setting", _nearest(kind, path)
     if detail["type"] == "missing":
         return key, "must be given", ""
@@ -81,6 +83,18 @@ def _problem(detail: ErrorDetails, kind: type[Any]) -> tuple[str, str, str]:
             f"there are: {', '.join(method_names(kind))}",
         )
     return key, message[:1].lower() + message[1:], ""
+
+
+def _owners(kind: type[Any], path: Sequence[str]) -> str:
+    """Which kind of periods has which settings of its own, when `path` is one of those; else ""."""
+    members = [_types(member) for member in _members(_types(kind).get(path[0]))]
+    shared = set.intersection(*map(set, members)) if members else set()
+    own = [(name, get_args(types_["by"])[0]) for types_ in members if "by" in types_ for name in set(types_) - shared]
+    if len(path) != 2 or path[1] not in dict(own):
+        return ""
+    first, *others = sorted(own)
+    said = [f'{first[0]} belongs to by="{first[1]}"', *(f'{name} to by="{by}"' for name, by in others)]
+    return " and ".join(said)
 
 
 def _nearest(kind: type[Any], path: Sequence[str]) -> str:

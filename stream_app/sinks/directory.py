@@ -101,6 +101,18 @@ class DirectorySink:
             )
 
 
+def check_removable(path: Path) -> None:
+    """Return when directory `path` is not there or holds nothing but what a `DirectorySink` writes.
+
+    Raises IncompatibleState naming what it does not know.
+    """
+    if not path.exists():
+        return
+    strangers = [path] if not path.is_dir() else [found for found in sorted(path.iterdir()) if not _is_ours(found)]
+    if strangers:
+        raise IncompatibleState(f"{strangers[0]} is no model version, so nothing is removed; move it away")
+
+
 class DirectoryReader:
     """New folders as they appear; a folder is looked at once."""
 
@@ -138,6 +150,15 @@ def _messages(folder: Path) -> Iterator[Message]:
     except (VersionRejected, FileNotFoundError):
         pass  # the manifest alone, then
     yield manifest_key(number), value
+
+
+def _is_ours(found: Path) -> bool:
+    if found.name == PROGRESS or found.name.startswith(_ASIDE):
+        return True
+    if not (found.name.isdecimal() and found.is_dir()):
+        return False
+    names = {file.name for file in found.iterdir()}
+    return MANIFEST in names and names <= {MANIFEST, TENSORS}
 
 
 def _bytes(path: Path) -> bytes:

@@ -148,11 +148,6 @@ class JournalView:
         for key, value in self._database.scan(numbered(layout.PERIOD, after + 1), end_of(layout.PERIOD)):
             yield _closed_period(self._database.path, key, value)
 
-    def closed_after(self, number: int) -> UpdatePeriod | None:
-        """The first closed period with a number above `number`; None when there is none yet."""
-        found = next(self.periods(number), None)
-        return found.period if found else None
-
     def closed_period(self, number: int) -> ClosedPeriod:
         """A closed period with where its rows came from. Raises KeyError when it is not closed."""
         key = numbered(layout.PERIOD, number)
@@ -169,7 +164,7 @@ class JournalView:
         if period.number < self._state.kept_from:
             raise IncompatibleState(
                 f"{self._database.path}: the rows of period {period.number} are no longer kept (from period "
-                f"{self._state.kept_from} on they are); begin anew with --new-run, or raise journal_keep"
+                f"{self._state.kept_from} on they are); begin anew with --new-run"
             )
         closed = self.closed_period(period.number)
         chunks = [

@@ -82,7 +82,7 @@ def create_or_open(path: Path, kind: str, fixed: Mapping[str, Any]) -> Database:
         probe = Database.open(path, read_only=True)
         try:
             if _identified(probe, kind):
-                _check_fixed(probe, fixed)
+                check_fixed(probe, fixed)
         finally:
             probe.close()
     database = Database.open(path)
@@ -111,6 +111,13 @@ def open_beside(path: Path, kind: str) -> Database | None:
     return None
 
 
+def kind_of(database: Database) -> str | None:
+    """What a database says it is, of whatever format; None when it says nothing. Raises StoreCorrupted."""
+    value = database.get(_FORMAT_KEY)
+    found = None if value is None else unpack(database.path, _FORMAT_KEY, value)
+    return str(found.get("kind")) if isinstance(found, dict) else None
+
+
 def fixed_settings(database: Database) -> dict[str, Any]:
     """The settings given when the database was made."""
     value = database.get(_FIXED_KEY)
@@ -136,7 +143,7 @@ def _identified(database: Database, kind: str) -> bool:
     return True
 
 
-def _check_fixed(database: Database, fixed: Mapping[str, Any]) -> None:
+def check_fixed(database: Database, fixed: Mapping[str, Any]) -> None:
     old, new = fixed_settings(database), json.loads(json.dumps(dict(fixed)))
     for key in sorted(old.keys() | new.keys()):
         if key not in old or key not in new or old[key] != new[key]:

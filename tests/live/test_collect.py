@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 from live_helpers import PATIENCE, Reader, decoded, record
 
 from stream_app.events.segment import END, PartitionSet, Segment
@@ -139,3 +139,18 @@ def test_killed_in_the_middle_and_started_again_nothing_is_lost_and_nothing_is_t
     start(settings, "collect")
     written.until(collected(reader(topic).ends()))
     assert sorted(rows(segments(written.records))) == sorted(expected)
+
+
+def test_partitions_that_are_added_while_a_collector_runs_are_told_and_collected(
+    settings: WorkerSettings, start: Start, producer: KafkaProducer, reader: Callable[[str], Reader]
+) -> None:
+    topic, written = settings.topics.interactions, reader(settings.topics.segments)
+    start(settings, "collect")
+    written.until(lambda records: len(records) >= 1)
+    admin = KafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap)
+    admin.create_partitions({topic: 5})
+    admin.close()
+    # The collector's producer knows 4 for minutes to come; the new assignment comes within 10 seconds.
+    assert decoded(written.until(lambda records: len(records) >= 2)) == [PartitionSet(4), PartitionSet(5)]
+    at = producer.send(topic, record(1, 1, 1000), partition=4).get(timeout=PATIENCE)
+    written.until(collected({4: at.offset + 1}))

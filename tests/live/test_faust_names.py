@@ -5,14 +5,17 @@ A failure here after an update of either is the reason for the pin: read live/tr
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from importlib.metadata import version
 
 import aiokafka
 import pytest
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.transport import consumer as base
 from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
 
 from stream_app.live import transport
 
@@ -57,3 +60,27 @@ def test_aiokafka_reads_its_isolation_level_when_it_starts_and_moves_its_positio
     assert "isolation_level=self._isolation_level" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     assert "_update_position" in inspect.getsource(FetchResult.getall)
     assert "getall" in inspect.getsource(Fetcher.fetched_records)
+
+
+def test_a_fetch_before_the_first_seek_is_no_error_and_after_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    early, started = TP("in", 0), TP("in", 1)
+    found: list[Exception] = []
+
+    async def fetch(*_: object, **__: object) -> None:
+        raise found[-1]
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetch)
+    thread = transport.ConsumerThread.__new__(transport.ConsumerThread)
+    thread._begins = {started: 7}
+
+    def fetched() -> object:
+        return asyncio.run(thread._fetch_records(aiokafka.AIOKafkaConsumer, {early}))
+
+    found.append(NoOffsetForPartitionError(aiokafka.TopicPartition("in", 0)))
+    assert fetched() == {}
+    for ending in (NoOffsetForPartitionError(aiokafka.TopicPartition("in", 1)), OffsetOutOfRangeError({early: 3})):
+        found.append(ending)
+        with pytest.raises(type(ending)):
+            fetched()
+    assert "NoOffsetForPartitionError(tp)" in inspect.getsource(Fetcher._update_fetch_positions)
+    assert "del self._records[tp]" in inspect.getsource(Fetcher.seek_to)  # or an old error would end us later

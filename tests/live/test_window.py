@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from faust.types import TP
 from kafka import KafkaProducer
 from live_helpers import PATIENCE, record
 
 from models.interactions import Interactions
+from stream_app.errors import StopTheLine
 from stream_app.events.segment import END, PartitionSet, Segment
-from stream_app.live.state_directory import JOURNAL
+from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.status import status
-from stream_app.live.worker import Role
+from stream_app.live.transport import Known
+from stream_app.live.worker import Role, stage_of
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.store.journal_view import JournalView
+from stream_app.store.layout import create_or_open
+from stream_app.store.records import HEAD, Head
+from stream_app.store.view import KIND
 
-pytestmark = pytest.mark.broker
 Start = Callable[[WorkerSettings, Role], Any]
 
 
@@ -53,6 +60,7 @@ def segments_of(count: int) -> list[Segment]:
     return made
 
 
+@pytest.mark.broker
 def test_killed_again_and_again_the_periods_are_those_of_all_rows_in_order(
     settings: WorkerSettings, start: Start, producer: KafkaProducer
 ) -> None:
@@ -75,6 +83,7 @@ def test_killed_again_and_again_the_periods_are_those_of_all_rows_in_order(
         assert journal.open_period().rows == 200
 
 
+@pytest.mark.broker
 def test_a_hole_between_segments_ends_the_process_and_nothing_of_it_is_stored(
     settings: WorkerSettings, start: Start, producer: KafkaProducer
 ) -> None:
@@ -88,6 +97,7 @@ def test_a_hole_between_segments_ends_the_process_and_nothing_of_it_is_stored(
         assert (journal.position, journal.marks[0].next_offset) == (1, 50)
 
 
+@pytest.mark.broker
 def test_through_collect_and_window_every_row_is_in_its_period_and_status_says_what_is_missing(
     settings: WorkerSettings, start: Start, producer: KafkaProducer
 ) -> None:
@@ -110,3 +120,24 @@ def test_through_collect_and_window_every_row_is_in_its_period_and_status_says_w
     assert found.open_period.why == ("needs 200 more rows",)
     assert (found.last_closed, found.dead_letters, found.segments_lag) == (2, 0, 0)
     assert (found.worker, found.version) == ("stopped", None)
+
+
+def test_a_lost_journal_is_rebuilt_from_a_whole_topic_and_refused_where_the_topic_was_trimmed(tmp_path: Path) -> None:
+    """What the trainer has done under a number must not be given to other rows."""
+    settings = WorkerSettings(state_directory=tmp_path)
+    segments = TP(settings.topics.segments, 0)
+
+    def starts(earliest: int) -> int:
+        window = stage_of(settings, "window")
+        try:
+            return asyncio.run(window.starts({segments: Known(None, earliest, 40)}))[segments]
+        finally:
+            window.revoked()
+
+    assert starts(earliest=25) == 25  # a new run on an old topic
+    store = create_or_open(tmp_path / STORE, KIND, {})
+    store.write({HEAD: Head(period=3).seal()})
+    store.close()
+    assert starts(earliest=0) == 0
+    with pytest.raises(StopTheLine, match=r"learned period 3.*offset 25.*--new-run"):
+        starts(earliest=25)

@@ -9,19 +9,24 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from live_helpers import PATIENCE, Reader, record
 
+from models.learning import LearningSettings
+from stream_app.errors import IncompatibleState
 from stream_app.events.periods import EqualCount
-from stream_app.fixed import fixed_for_journal
+from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.live.state_directory import JOURNAL, STORE
+from stream_app.live.worker import check_state
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.store.journal import Journal
-from stream_app.store.view import StoreView
+from stream_app.store.layout import create_or_open
+from stream_app.store.view import KIND, StoreView
 from stream_app.versions.messages import Manifest
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "asmg.toml"
@@ -106,15 +111,34 @@ def test_ended_and_started_again_versions_go_on_where_they_were(
 
 
 @pytest.mark.broker
-def test_settings_that_do_not_fit_the_state_directory_end_the_worker_with_3_and_name_the_key(
-    settings: WorkerSettings, asmg: Asmg
+def test_settings_that_do_not_fit_the_state_directory_end_the_worker_with_3_and_name_the_key_and_nothing_is_consumed(
+    settings: WorkerSettings, asmg: Asmg, producer: KafkaProducer, reader: Callable[[str], Reader]
 ) -> None:
+    producer.send(settings.topics.interactions, b"no interaction", partition=0).get(timeout=PATIENCE)
     other = EqualCount(count=50, lateness=0)
     Journal.open(settings.state_directory / JOURNAL, fixed_for_journal(settings.records, other)).close()
     worker = asmg("worker")
     _, said = worker.communicate(timeout=PATIENCE)
     assert worker.returncode == 3
     assert re.search(r"^asmg: .*periods.count was 50 .* is 100 now", said, re.MULTILINE)
+    assert reader(settings.topics.dead_letters).ends() == {0: 0}
+    assert reader(settings.topics.segments).ends() == {0: 0}
+    group = KafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, group_id=f"asmg-{settings.model}-collect")
+    assert group.committed(TopicPartition(settings.topics.interactions, 0)) is None
+    group.close()
+
+
+def test_a_learning_setting_that_does_not_fit_the_store_is_refused_and_the_store_is_only_read(tmp_path: Path) -> None:
+    learning = LearningSettings(passes=1)
+    settings = WorkerSettings(state_directory=tmp_path, learning=learning)
+    check_state(settings)  # what is not there yet fits
+    fixed = fixed_for_store(settings.records, settings.periods, learning)
+    create_or_open(tmp_path / STORE, KIND, fixed).close()
+    before = {file.name: file.read_bytes() for file in (tmp_path / STORE).iterdir()}
+    check_state(settings)
+    with pytest.raises(IncompatibleState, match=r"learning\.passes was 1 .* is 2 now"):
+        check_state(replace(settings, learning=LearningSettings(passes=2)))
+    assert {file.name: file.read_bytes() for file in (tmp_path / STORE).iterdir()} == before
 
 
 def test_without_a_broker_the_worker_ends_with_4_and_one_message(tmp_path: Path) -> None:

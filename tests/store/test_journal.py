@@ -244,7 +244,7 @@ def test_a_reader_that_starts_first_sees_the_journal_once_it_is_there(tmp_path: 
     with Journal.open(path, FIXED):
         view = JournalView.beside(path)
         assert view is not None
-        assert (view.position, view.closed_after(0), view.open_period().rows) == (0, None, 0)
+        assert (view.position, view.last_closed, view.open_period().rows) == (0, None, 0)
         view.close()
 
 

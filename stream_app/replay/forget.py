@@ -1,0 +1,25 @@
+"""`--new-run`: remove what a replay left, after a look at all of it; what is not ours is never removed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from stream_app.replay.driver import DEAD_LETTERS, JOURNAL, PICTURE, REPORT, RESULTS, STORE, VERSIONS
+from stream_app.sinks.directory import check_removable as check_versions
+from stream_app.store.removal import check_removable as check_database
+
+
+def forget(out: Path) -> None:
+    """Remove what a replay left in `out`, and nothing else.
+
+    Raises IncompatibleState (something is there that no replay made), StoreLocked (one runs there): nothing is removed.
+    """
+    check_database(out / JOURNAL, JOURNAL)
+    check_database(out / STORE, STORE)
+    check_versions(out / VERSIONS)
+    for name in (JOURNAL, STORE, VERSIONS):
+        if (out / name).exists():
+            shutil.rmtree(out / name)
+    for name in (RESULTS, REPORT, PICTURE, DEAD_LETTERS):
+        (out / name).unlink(missing_ok=True)
