@@ -144,6 +144,7 @@ def _identified(database: Database, kind: str) -> bool:
 
 
 def check_fixed(database: Database, fixed: Mapping[str, Any]) -> None:
+    """Raises IncompatibleState, naming setting, old and new value, when the database was made with other settings."""
     old, new = fixed_settings(database), json.loads(json.dumps(dict(fixed)))
     for key in sorted(old.keys() | new.keys()):
         if key not in old or key not in new or old[key] != new[key]:
