@@ -8,7 +8,10 @@ import time
 
 from benchmarks.machine import write_result
 
-PROOFS = ("exactness", "no_leak", "errors", "subscriber_scores", "quality", "kafka_equals_replay", "fresh_clone")
+PROOFS = (
+    *("exactness", "no_leak", "errors", "transport", "subscriber_scores", "quality"),
+    *("kafka_equals_replay", "fresh_clone"),
+)
 
 
 def main() -> None:

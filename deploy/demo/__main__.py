@@ -106,7 +106,7 @@ def through_kafka(out: Path, bootstrap: str, stream: Interactions, recording: Pa
     report = {"periods": [asdict(result) for result in view.results], "reader": calls}
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     view.draw(out / "metrics.png")
-    console.print(view.summary())
+    console.print(f"\n{view.summary()}")
     console.print(f"report: {out / 'report.json'}  picture: {out / 'metrics.png'}  log: {out / 'worker.log'}")
     if len(view.results) < view.expected:
         console.print(f"Only {len(view.results)} of {view.expected} versions came in {DEADLINE:.0f} s.", style="red")
