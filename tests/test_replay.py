@@ -327,9 +327,8 @@ def test_equal_periods_count_valid_rows_only(tmp_path: Path) -> None:
 
 
 def test_a_recording_may_be_named_by_a_string(recording: Path, tmp_path: Path) -> None:
-    results = replay(str(recording), SETTINGS, tmp_path)
-    assert next(results).period == 1
-    results.close()  # type: ignore[attr-defined]
+    results = list(replay(str(recording), SETTINGS, tmp_path))
+    assert [result.period for result in results] == list(range(1, PERIODS + 1))
 
 
 def test_more_periods_than_rows_are_refused(recording: Path) -> None:
