@@ -1,4 +1,4 @@
-"""yelp2019 through a real broker, 4 partitions keyed by user: every version's content equals the replay's.
+"""yelp2019 through a real broker, 4 partitions keyed by user, 2 collectors: every version's content is the replay's.
 
 The comparison is made by `benchmarks/plain_client.py`, which imports nothing of ours.
 """
@@ -22,6 +22,7 @@ from benchmarks.machine import recordings
 PERIODS, PRETRAIN = 31, 10
 LIMIT = 3600.0
 SETTINGS = """\
+collectors = 2
 state_directory = "{folder}/state"
 [kafka]
 bootstrap = "{bootstrap}"
