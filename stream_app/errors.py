@@ -6,6 +6,7 @@
 | `BadInput` | a file or column of a recording is wrong: names it; nothing was written for it | 2 |
 | `StopTheLine` | stops before anything wrong is written or published; a person must decide | 3 |
 | `Unavailable` | retries with a deadline, then gives up; trying again later may help | 4 |
+| `DamagedLetter` | a message of the dead-letter topic is told and passed over | - |
 | `BadRecord` | never raised out of ingestion: the record goes to the dead-letter topic, the stream goes on | - |
 | `VersionRejected` | the subscriber keeps serving the version it has | - |
 
@@ -92,6 +93,14 @@ class BadRecord(AsmgError):
     def __init__(self, reason: str, field: str = "") -> None:
         super().__init__(f"{field}: {reason}" if field else reason)
         self.reason, self.field = reason, field
+
+
+class DamagedLetter(AsmgError):
+    """A message of the dead-letter topic that is no dead letter. It is told and passed over, and ends no command."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"no dead letter: {problem}")
+        self.problem = problem
 
 
 class VersionRejected(AsmgError):

@@ -13,23 +13,20 @@ Rules, each of which keeps "nothing lost, nothing twice":
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-import msgpack
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from stream_app.broker import KafkaSettings
 from stream_app.errors import StopTheLine
+from stream_app.events.dead_letter import DeadLetter, Origin
 from stream_app.events.record import BadRow, RecordSettings
 from stream_app.events.segment import PartitionSet, Segment
 from stream_app.formats.messages import decoder
 from stream_app.live.refusals import Refusals
 from stream_app.live.topics import TopicSettings
 from stream_app.live.transport import Batch, Known, Offsets
-
-KEPT_BYTES = 900_000
-"""Most bytes of a refused message that its dead letter carries: it must fit into a message itself."""
 
 
 class Collect:
@@ -78,8 +75,7 @@ class Collect:
             [record.timestamp for record in batch.records],
         )
         if decoded.bad:
-            timestamps = {record.offset: record.timestamp for record in batch.records}
-            await self._bury(batch, [(row, timestamps[row.offset]) for row in decoded.bad])
+            await self._bury(batch, decoded.bad)
             self._refusals.tell(batch.topic, batch.partition, decoded.bad)
         whole = Segment(
             batch.partition,
@@ -102,11 +98,13 @@ class Collect:
         await self._sender.client.force_metadata_update()
         return len(await self._sender.partitions_for(self.topic))
 
-    async def _bury(self, batch: Batch, bad: list[tuple[BadRow, int]]) -> None:
-        sent = []
-        for row, timestamp in bad:
-            letter = dead_letter(batch.topic, batch.partition, timestamp, row)
-            sent.append(await self._sender.send(self._topics.dead_letters, letter[1], letter[0], partition=0))
+    async def _bury(self, batch: Batch, bad: Sequence[BadRow]) -> None:
+        """Returns when Kafka has a dead letter for each of them."""
+        came, sent = {record.offset: record for record in batch.records}, []
+        for row in bad:
+            origin, record = Origin(batch.topic, batch.partition, row.offset), came[row.offset]
+            letter = DeadLetter.of(origin, record.timestamp, row.value, row.reason, row.field, record.headers)
+            sent.append(await self._sender.send(self._topics.dead_letters, letter.encode(), letter.key, partition=0))
         await asyncio.gather(*sent)
 
     async def _send(self, message: bytes) -> None:
@@ -116,21 +114,3 @@ class Collect:
     def _sender(self) -> AIOKafkaProducer:
         assert self._producer is not None, "start comes first"
         return self._producer
-
-
-def dead_letter(topic: str, partition: int, timestamp: int, row: BadRow) -> tuple[bytes, bytes]:
-    """(key, value) of the message that says what was refused, why, and where it came from.
-
-    The key is "topic/partition/offset"; the value is a msgpack map {reason, field, text, origin {topic, partition,
-    offset, timestamp in ms}, value: the message's bytes, at most KEPT_BYTES of them, size: all of its bytes}.
-    """
-    value = row.value or b""
-    letter = {
-        "reason": row.reason,
-        "field": row.field,
-        "text": f"{row.field}: {row.reason}" if row.field else row.reason,
-        "origin": {"topic": topic, "partition": partition, "offset": row.offset, "timestamp": timestamp},
-        "value": value[:KEPT_BYTES],
-        "size": len(value),
-    }
-    return f"{topic}/{partition}/{row.offset}".encode(), msgpack.packb(letter)
