@@ -180,7 +180,9 @@ def _decoded(packed: Mapping[str, Any]) -> DeadLetter:
     if packed.keys() != _KEYS or origin.keys() != _ORIGIN:
         raise ValueError("it has other fields than a letter")
     letter = DeadLetter(
-        *(_checked(packed[name], str, len(packed[name]) <= _TEXT, name) for name in ("reason", "field", "text")),
+        reason=_checked(packed["reason"], str, len(packed["reason"]) <= _TEXT, "reason"),
+        field=_checked(packed["field"], str, len(packed["field"]) <= _TEXT, "field"),
+        text=_checked(packed["text"], str, len(packed["text"]) <= _TEXT, "text"),
         topic=_checked(origin["topic"], str, bool(_NAME.fullmatch(origin["topic"])), "topic"),
         partition=_checked(origin["partition"], int, 0 <= origin["partition"] < 2**31, "partition"),
         offset=_checked(origin["offset"], int, 0 <= origin["offset"] < 2**63, "offset"),
