@@ -62,6 +62,29 @@ class OffsetGap(StopTheLine):
         self.partition, self.expected, self.got = partition, expected, got
 
 
+class TopicRecreated(StopTheLine):
+    """A topic is not the one that was read: it was deleted and made again, and its offsets mean other records now."""
+
+    def __init__(self, topic: str, seen: str) -> None:
+        super().__init__(
+            f"topic {topic} was deleted and made again ({seen}): what was read of it cannot go on; begin anew with "
+            "`asmg worker --new-run`"
+        )
+        self.topic, self.seen = topic, seen
+
+
+class NewerRun(StopTheLine):
+    """Another worker has begun a new run on the same topics; this state directory belongs to the run before."""
+
+    def __init__(self, newer: str, own: str) -> None:
+        before = f"run {own}" if own else "the run before"
+        super().__init__(
+            f"run {newer} has begun on the segments topic, and this state directory belongs to {before}: use that of "
+            "the newer run (an empty one is filled from the topic), or begin yet another with `asmg worker --new-run`"
+        )
+        self.newer, self.own = newer, own
+
+
 class StoreCorrupted(StopTheLine):
     """What was read back from disk is not what was written."""
 

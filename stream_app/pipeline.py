@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stream_app.errors import NewerRun, TopicRecreated
 from stream_app.events.periods import Periods, UpdatePeriod
-from stream_app.events.segment import END, IdleMark, PartitionSet, Segment, SegmentsRecord
+from stream_app.events.segment import END, IdleMark, PartitionSet, RunMark, Segment, SegmentsRecord
 from stream_app.events.watermark import PartitionMark, assign, slowest
 from stream_app.store.chunks import Chunk
 from stream_app.store.database import BATCH_LIMIT
 from stream_app.store.journal import Journal
-from stream_app.store.journal_view import ClosedPeriod, JournalView
+from stream_app.store.journal_view import ClosedPeriod, JournalView, Said
 from stream_app.store.outbox import Sources
 from stream_app.telemetry import utc
 from stream_app.versions.manifest import Envelope
@@ -31,19 +32,27 @@ if TYPE_CHECKING:  # what would load torch into the processes that only ingest
 
 
 def ingest(
-    journal: Journal, periods: Periods, record: SegmentsRecord, position: int, at: int | None = None
+    journal: Journal,
+    periods: Periods,
+    record: SegmentsRecord,
+    position: int,
+    at: int | None = None,
+    source: str = "interactions",
 ) -> list[UpdatePeriod]:
     """Take one record of the segments topic into the journal; returns the periods that closed with it.
 
-    position: the record's offset in that topic; at: its Kafka timestamp (ms), which is only told. A record that the
-    journal has is passed over, rows that it has are cut.
-    Raises OffsetGap, IncompatibleState: nothing was written, and the record is to be tried again after the remedy.
+    position: the record's offset in that topic; at: its Kafka timestamp (ms), which is only told; source: the name of
+    the source topic, for errors. A record that the journal has is passed over, rows that it has are cut.
+    Raises OffsetGap, TopicRecreated, NewerRun, IncompatibleState: nothing was written, and the record is to be tried
+    again after the remedy.
     """
     if position < journal.position:
         return []
+    if isinstance(record, RunMark):
+        return _append(journal, periods, {}, position + 1, at, said=_begun(journal, record))
     if isinstance(record, PartitionSet):
-        count = max(record.count, journal.partitions or 0)
-        return _append(journal, periods, _appeared(journal, record), position + 1, at, partitions=count)
+        said = _source(journal, record, source)
+        return _append(journal, periods, _appeared(journal, record), position + 1, at, said=said)
     if isinstance(record, IdleMark):
         return _append(journal, periods, _idle(journal, record), position + 1, at)
     known = journal.mark(record.partition).next_offset
@@ -129,19 +138,34 @@ def _append(
     position: int,
     at: int | None,
     rows: Chunk | None = None,
-    partitions: int | None = None,
+    said: Said | None = None,
 ) -> list[UpdatePeriod]:
     """ONE synced batch: the rows, where their partition stands, our position, and the periods that close with that."""
-    watermark, _ = slowest({**journal.marks, **marks}, journal.partitions if partitions is None else partitions)
-    return journal.append(periods, watermark, marks, position, rows, partitions, at)
+    partitions = journal.partitions if said is None else said.get("partitions", journal.partitions)
+    watermark, _ = slowest({**journal.marks, **marks}, partitions)
+    return journal.append(periods, watermark, marks, position, rows, said, at)
+
+
+def _begun(journal: Journal, mark: RunMark) -> Said:
+    """The name of the run. Raises NewerRun when the journal belongs to another one."""
+    if journal.run != mark.run and (journal.run or journal.position):
+        raise NewerRun(mark.run, journal.run)
+    return Said(run=mark.run)
+
+
+def _source(journal: Journal, found: PartitionSet, topic: str) -> Said:
+    """Which topic the rows come from, and its size. Raises TopicRecreated when that is another one than before."""
+    if found.topic_id and journal.topic_id and found.topic_id != journal.topic_id:
+        raise TopicRecreated(topic, f"its id was {journal.topic_id} and is {found.topic_id}")
+    count = max(found.count, journal.partitions or 0)
+    return Said(partitions=count, topic_id=found.topic_id or journal.topic_id)
 
 
 def _appeared(journal: Journal, found: PartitionSet) -> dict[int, PartitionMark]:
     """The marks of partitions that appeared since: they begin where the whole stream is now.
 
     A smaller set than before is stale, said by a collector whose broker had not heard of the new partitions: Kafka
-    never takes any away, and nothing appeared with it. A topic that was made anew with fewer partitions is not told
-    from that here; only offsets that end before what was read of it show that, in `collect`.
+    never takes any away, and nothing appeared with it. A topic that was made anew has another id (`_source`).
     """
     watermark, _ = slowest(journal.marks, journal.partitions)
     start = None if watermark == END else watermark  # whatever comes there comes after the end: the frontier holds

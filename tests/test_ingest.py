@@ -26,9 +26,9 @@ from segments_by_hand import (
 )
 
 from models.interactions import Interactions
-from stream_app.errors import IncompatibleState, OffsetGap
+from stream_app.errors import IncompatibleState, NewerRun, OffsetGap, TopicRecreated
 from stream_app.events.periods import AnyPeriods, EqualCount, EventTime, UpdatePeriod
-from stream_app.events.segment import END, IdleMark, PartitionSet, Segment, SegmentsRecord, decode
+from stream_app.events.segment import END, IdleMark, PartitionSet, RunMark, Segment, SegmentsRecord, decode
 from stream_app.pipeline import ingest
 from stream_app.store.journal import Journal
 
@@ -280,6 +280,35 @@ def test_a_partition_set_that_shrinks_is_stale_and_changes_nothing() -> None:
         assert opened.open_period().held_back_by == (1,)  # partition 1 is still waited for
         closed = ingest(opened, EqualCount(count=1, lateness=0.0), segment(1, 0, [Row(102, 1, 0, 1)]), 3)
         assert [period.number for period in closed] == [1]  # 101 is not final yet: partition 0 may bring another
+
+
+def test_a_topic_that_was_made_anew_stops_the_line_and_nothing_is_stored() -> None:
+    periods = EqualCount(count=5, lateness=0.0)
+    with journal() as opened:
+        for position, record in enumerate([PartitionSet(2, ""), PartitionSet(2, "first"), PartitionSet(3, "")]):
+            ingest(opened, periods, record, position)  # a broker that says no id is believed
+        assert (opened.topic_id, opened.partitions) == ("first", 3)
+        before = dict(opened.marks)
+        for count in (2, 3, 4):  # with fewer, as many and more partitions
+            with pytest.raises(TopicRecreated, match=r"clicks .*first .* second.*worker --new-run"):
+                ingest(opened, periods, PartitionSet(count, "second"), 3, source="clicks")
+        assert (opened.position, opened.topic_id, opened.partitions, dict(opened.marks)) == (3, "first", 3, before)
+
+
+def test_the_first_run_mark_names_the_run_and_that_of_another_stops_the_line() -> None:
+    periods = EqualCount(count=5, lateness=0.0)
+    with journal() as opened:
+        ingest(opened, periods, RunMark("second"), 7)  # where the journal of a new run begins to read
+        ingest(opened, periods, PartitionSet(1), 8)
+        assert (opened.run, opened.position) == ("second", 9)
+        with pytest.raises(NewerRun, match=r"run third .* run second.*worker --new-run"):
+            ingest(opened, periods, RunMark("third"), 9)
+        assert (opened.run, opened.position) == ("second", 9)
+    with journal() as first:
+        ingest(first, periods, PartitionSet(1), 0)
+        with pytest.raises(NewerRun, match=r"run second .* the run before"):
+            ingest(first, periods, RunMark("second"), 1)
+        assert (first.run, first.position) == ("", 1)
 
 
 def test_an_idle_partition_holds_nothing_back_until_rows_come() -> None:

@@ -3,7 +3,9 @@
 1. A `Segment` covers the offsets [first_offset, next_offset) of one source partition without a hole; offsets in there
    that carry no row had no valid interaction (a bad record, a transaction's mark, compacted away).
 2. What overlaps is cut by offset (`after`); what is missing between two segments is an `OffsetGap`.
-3. Readers take format 1; anything else is `IncompatibleState`, never skipped: neither a record nor a key of one.
+3. Rows of one message share its offset and stay together: a segment is cut between offsets only.
+4. Readers take formats 1 (before topic ids and runs) and 2; anything else is `IncompatibleState`, never skipped:
+   neither a record nor a key of one.
 """
 
 from __future__ import annotations
@@ -20,12 +22,16 @@ from models.interactions import Interactions
 from stream_app.errors import IncompatibleState, OffsetGap
 from stream_app.events.columns import groups, pack_columns, row_bytes, unknown, unpack_columns, unpack_numbers
 
-FORMAT = 1
+FORMAT = 2
+_READ = (1, 2)
 
 END = 2**63 - 1
 """The time of a mark that says: nothing more comes from this partition (end of a recording)."""
 
-_KEYS = ("format", "kind", "partition", "first", "next", "offsets", "marks", "count", "end")
+LIMIT = 900_000
+"""Bytes that the message of a segment may have."""
+
+_KEYS = ("format", "kind", "partition", "first", "next", "offsets", "marks", "count", "topic_id", "end", "run")
 
 _OFFSET_BYTES = 8
 _MARK_BYTES = 20
@@ -36,7 +42,7 @@ _HEADER_BYTES = 250
 class Segment:
     """A run of one source partition.
 
-    offsets: int64 [n], of the rows, rising, within [first_offset, next_offset); interactions: n rows;
+    offsets: int64 [n], of the rows, never falling, within [first_offset, next_offset); interactions: n rows;
     marks: (offset, time in microseconds) of the producer's watermark records, by offset: no earlier row follows.
     Raises ValueError when these do not fit each other.
     """
@@ -55,11 +61,12 @@ class Segment:
             raise ValueError(f"no range of offsets: [{self.first_offset}, {self.next_offset})")
         if not all(-END <= time <= END for _, time in self.marks):
             raise ValueError("the time of a watermark record does not fit into 64 bits")
-        for offsets in (self.offsets, np.array([offset for offset, _ in self.marks], np.int64)):
+        marked = np.array([offset for offset, _ in self.marks], np.int64)
+        for offsets, follows in ((self.offsets, np.greater_equal), (marked, np.greater)):
             if len(offsets) and not (offsets[0] >= self.first_offset and offsets[-1] < self.next_offset):
                 raise ValueError(f"an offset lies outside of [{self.first_offset}, {self.next_offset})")
-            if len(offsets) > 1 and not bool((offsets[1:] > offsets[:-1]).all()):
-                raise ValueError("offsets do not rise")
+            if len(offsets) > 1 and not bool(follows(offsets[1:], offsets[:-1]).all()):
+                raise ValueError("offsets are not in order")
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -82,19 +89,19 @@ class Segment:
             tuple(mark for mark in self.marks if first_offset <= mark[0] < next_offset),
         )
 
-    def split(self, limit: int = 900_000) -> list[Segment]:
+    def split(self, limit: int = LIMIT) -> list[Segment]:
         """Segments of at most `limit` encoded bytes each that together cover the same offsets; at least one.
 
-        Raises ValueError when a single row is larger.
+        Raises ValueError when the rows of a single message are larger (see `fits`).
         """
         marks = np.array([offset for offset, _ in self.marks], np.int64)
         offsets = np.concatenate([self.offsets, marks])
-        sizes = np.concatenate([row_bytes(self.interactions) + _OFFSET_BYTES, np.full(len(marks), _MARK_BYTES)])
+        sizes = np.concatenate([_sizes(self.interactions), np.full(len(marks), _MARK_BYTES)])
         if sizes.sum() + _HEADER_BYTES <= limit:
             return [self]
-        order = np.argsort(offsets, kind="stable")
-        starts = groups(sizes[order], limit - _HEADER_BYTES)
-        return list(self._cut_at(offsets[order][starts[1:]].tolist()))
+        messages, number = np.unique(offsets, return_inverse=True)
+        starts = groups(np.bincount(number, sizes).astype(np.int64), limit - _HEADER_BYTES)
+        return list(self._cut_at(messages[starts[1:]].tolist()))
 
     def cut_after_ends(self) -> list[Segment]:
         """Segments that together cover the same offsets and hold an END mark only as their last record."""
@@ -121,15 +128,22 @@ class Segment:
         )
 
 
+def fits(interactions: Interactions, limit: int = LIMIT) -> bool:
+    """Whether a segment can carry these rows of a single message: `limit` is what its message may have in bytes."""
+    return int(_sizes(interactions).sum()) + _HEADER_BYTES <= limit
+
+
 @dataclass(frozen=True)
 class PartitionSet:
     """How many partitions the source topic has: 0 to count - 1. Nothing closes before this is known."""
 
     count: int
+    topic_id: str = ""
+    """Kafka's id of the source topic, another one when it is made anew; "" where the broker does not say it."""
 
     def encode(self) -> bytes:
         """The message for the segments topic."""
-        return _encode("partitions", count=self.count)
+        return _encode("partitions", count=self.count, topic_id=self.topic_id)
 
 
 @dataclass(frozen=True)
@@ -144,17 +158,28 @@ class IdleMark:
         return _encode("idle", partition=self.partition, end=self.end_offset)
 
 
-SegmentsRecord = Segment | PartitionSet | IdleMark
+@dataclass(frozen=True)
+class RunMark:
+    """A run begins here: what stands before it in the topic belongs to others. `run` is its name, never empty."""
+
+    run: str
+
+    def encode(self) -> bytes:
+        """The message for the segments topic."""
+        return _encode("run", run=self.run)
+
+
+SegmentsRecord = Segment | PartitionSet | IdleMark | RunMark
 """Whatever the segments topic may carry."""
 
 
 def decode(message: bytes) -> SegmentsRecord:
-    """The record in a message of the segments topic. Raises IncompatibleState when it is none of format 1."""
+    """The record in a message of the segments topic. Raises IncompatibleState when it is none that we read."""
     try:
         packed = msgpack.unpackb(message)
-        if packed["format"] != FORMAT:
+        if packed["format"] not in _READ:
             raise IncompatibleState(
-                f"the segments topic holds a record of format {packed['format']!r}, this program reads {FORMAT}; "
+                f"the segments topic holds a record of format {packed['format']!r}, this program reads {_READ}; "
                 "use the release that wrote it"
             )
         if keys := unknown(packed, _KEYS):
@@ -177,9 +202,11 @@ def _encode(kind: str, **fields: Any) -> bytes:
 
 def _decoded(packed: Mapping[str, Any]) -> SegmentsRecord:
     if packed["kind"] == "partitions":
-        return PartitionSet(int(packed["count"]))
+        return PartitionSet(int(packed["count"]), _text(packed["topic_id"]) if packed["format"] > 1 else "")
     if packed["kind"] == "idle":
         return IdleMark(int(packed["partition"]), int(packed["end"]))
+    if packed["kind"] == "run":
+        return RunMark(_text(packed["run"]))
     if packed["kind"] != "segment":
         raise ValueError(f"unknown kind {packed['kind']!r}")
     marks = tuple((int(offset), int(time)) for offset, time in packed["marks"])
@@ -187,3 +214,14 @@ def _decoded(packed: Mapping[str, Any]) -> SegmentsRecord:
     return Segment(
         int(packed["partition"]), int(packed["first"]), int(packed["next"]), offsets, unpack_columns(packed), marks
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _sizes(interactions: Interactions) -> NDArray[np.int64]:
+    """The most bytes that each row takes in a segment."""
+    return row_bytes(interactions) + _OFFSET_BYTES

@@ -32,7 +32,7 @@ class Window:
     """
 
     def __init__(self, topics: TopicSettings, periods: Periods, directory: Path, fixed: Mapping[str, Any]) -> None:
-        self.topic = topics.segments
+        self.topic, self._source = topics.segments, topics.interactions
         self.hints: dict[TP, int] = {}
         self._periods, self._directory, self._fixed = periods, directory, fixed
         self._journal: Journal | None = None
@@ -81,7 +81,8 @@ class Window:
         for record in batch.records:
             if self._journal is None:
                 return  # revoked while at it: whoever reads next goes on from the journal
-            for period in ingest(self._journal, self._periods, decode(record.value), record.offset, record.timestamp):
+            said, source = decode(record.value), self._source
+            for period in ingest(self._journal, self._periods, said, record.offset, record.timestamp, source):
                 event("period-closed", period=period.number, rows=period.rows)
             # A synced write each: signals, timers and a rebalance must get their turn in between.
             await asyncio.sleep(0)

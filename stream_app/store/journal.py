@@ -22,7 +22,7 @@ from stream_app.events.watermark import LOWEST, PartitionMark
 from stream_app.store import layout
 from stream_app.store.chunks import Chunk
 from stream_app.store.database import Database
-from stream_app.store.journal_view import ClosedPeriod, JournalState, JournalView, packed_period
+from stream_app.store.journal_view import ClosedPeriod, JournalState, JournalView, Said, packed_period
 from stream_app.store.layout import numbered
 
 _TRIM_BATCH = 50_000
@@ -62,13 +62,13 @@ class Journal(JournalView):
         marks: Mapping[int, PartitionMark],
         position: int,
         rows: Chunk | None = None,
-        partitions: int | None = None,
+        said: Said | None = None,
         at: int | None = None,
     ) -> list[UpdatePeriod]:
         """Write one batch with the periods that close by it, and return those: all of it is on disk then, or nothing.
 
         watermark: how far the whole stream has come with this; marks: where the partitions of the rows stand now;
-        position: in the segments topic; rows: with their assigned times; partitions: how many there are, if new;
+        position: in the segments topic; rows: with their assigned times; said: what else the record says;
         at: Kafka's timestamp (ms) of the record that brings them.
         Raises IncompatibleState when the rows' ids are of another kind than those before, or when they have categories
         and the journal was made without (or the other way round): nothing is written.
@@ -82,12 +82,12 @@ class Journal(JournalView):
         state = replace(
             self._state,
             position=position,
-            partitions=self._state.partitions if partitions is None else partitions,
             chunks=self._state.chunks + len(chunks),
             rows=self._state.rows + sum(span.rows for span in spans.values()),
             closed_rows=self._state.closed_rows + sum(period.rows for period in closed),
             user_ids=user_ids,
             item_ids=item_ids,
+            **(said or Said()),
         )
         puts = {numbered(layout.ROWS, number): chunk.encode() for number, chunk in chunks.items()}
         for prefix, records in ((layout.INDEX, spans), (layout.MARK, marks)):
@@ -98,6 +98,10 @@ class Journal(JournalView):
             state = replace(state, oldest=self._close(closed, state.chunks, puts, at))
         self._write(state, puts)
         return closed
+
+    def identify(self, segments_id: str) -> None:
+        """Note which segments topic the position belongs to."""
+        self._write(replace(self._state, segments_id=segments_id), {})
 
     def trim(self, before: int) -> None:
         """Forget the rows of periods with numbers below `before`; their records, and the rows of all others, stay."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from models.interactions import Interactions
 from stream_app.errors import IncompatibleState, StoreCorrupted
@@ -41,6 +41,20 @@ class JournalState:
     user_ids: str = ""
     """Kind of the user ids, "int" or "string"; "" before the first row."""
     item_ids: str = ""
+    run: str = ""
+    """The name of the run, as the segments topic says it; "" for a first run, which has none."""
+    topic_id: str = ""
+    """Kafka's id of the source topic; "" where no broker has said it."""
+    segments_id: str = ""
+    """Kafka's id of the segments topic that `position` is an offset of; "" where no broker has said it."""
+
+
+class Said(TypedDict, total=False):
+    """What a record of the segments topic says about more than one partition: fields of the state."""
+
+    partitions: int
+    topic_id: str
+    run: str
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,21 @@ class JournalView:
     def partitions(self) -> int | None:
         """How many partitions the source topic has; None before the segments topic said it."""
         return self._state.partitions
+
+    @property
+    def run(self) -> str:
+        """The name of the run; "" for the first one, or before anything was read."""
+        return self._state.run
+
+    @property
+    def topic_id(self) -> str:
+        """Kafka's id of the source topic; "" if unknown."""
+        return self._state.topic_id
+
+    @property
+    def segments_id(self) -> str:
+        """Kafka's id of the segments topic that has been read; "" if unknown."""
+        return self._state.segments_id
 
     @property
     def marks(self) -> Mapping[int, PartitionMark]:

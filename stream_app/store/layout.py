@@ -28,8 +28,8 @@ import msgpack
 from stream_app.errors import IncompatibleState, StoreCorrupted
 from stream_app.store.database import Database, exists
 
-FORMAT = 1
-"""Format number of both databases; a reader takes this one only, until there is a second."""
+FORMATS = {"journal": (1, 2), "store": (1,)}
+"""Format numbers that are read, by kind of database; the last is written. Journal 2: run and topic ids in the state."""
 
 STATE = b"state"
 MARK = b"mark/"
@@ -86,10 +86,11 @@ def create_or_open(path: Path, kind: str, fixed: Mapping[str, Any]) -> Database:
         finally:
             probe.close()
     database = Database.open(path)
+    identity = pack({"kind": kind, "format": FORMATS[kind][-1]})
     if database.get(_FORMAT_KEY) is None:
-        database.write(
-            {_FORMAT_KEY: pack({"kind": kind, "format": FORMAT}), _FIXED_KEY: json.dumps(dict(fixed)).encode()}
-        )
+        database.write({_FORMAT_KEY: identity, _FIXED_KEY: json.dumps(dict(fixed)).encode()})
+    elif database.get(_FORMAT_KEY) != identity:
+        database.write({_FORMAT_KEY: identity})  # from here on an older release would misread it
     return database
 
 
@@ -135,9 +136,9 @@ def _identified(database: Database, kind: str) -> bool:
             return False
         raise IncompatibleState(f"{database.path}: a RocksDB database, but not one of asmg-stream")
     found = unpack(database.path, _FORMAT_KEY, value)
-    if not isinstance(found, dict) or found.get("kind") != kind or found.get("format") != FORMAT:
+    if not isinstance(found, dict) or found.get("kind") != kind or found.get("format") not in FORMATS[kind]:
         raise IncompatibleState(
-            f"{database.path}: holds {found}, this program reads kind {kind!r} format {FORMAT}; "
+            f"{database.path}: holds {found}, this program reads kind {kind!r} of the formats {FORMATS[kind]}; "
             "use the release that wrote it, or begin anew with --new-run"
         )
     return True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
+from itertools import pairwise
 
 import msgpack
 import numpy as np
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.interactions import Interactions, category_column
 from stream_app.errors import IncompatibleState, OffsetGap
-from stream_app.events.segment import END, IdleMark, PartitionSet, Segment, decode
+from stream_app.events.segment import END, IdleMark, PartitionSet, RunMark, Segment, SegmentsRecord, decode, fits
 
 
 def segment(
@@ -44,7 +44,8 @@ def test_a_segment_comes_back_from_its_bytes_as_it_was(strings: bool, offsets: l
 
 
 def test_the_other_records_come_back_from_their_bytes() -> None:
-    assert decode(PartitionSet(4).encode()) == PartitionSet(4)
+    assert decode(PartitionSet(4, "pHkcVx").encode()) == PartitionSet(4, "pHkcVx")
+    assert decode(RunMark("second").encode()) == RunMark("second")
     assert decode(IdleMark(2, 77).encode()) == IdleMark(2, 77)
 
 
@@ -80,6 +81,29 @@ def test_split_parts_are_small_and_together_are_the_whole(
     assert marks == tuple(mark for part in parts for mark in part.marks)
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=40), st.integers(650, 1500))
+def test_rows_of_one_message_are_never_parted(messages: list[int], limit: int) -> None:
+    offsets = [2 * offset for offset, rows in enumerate(messages) for _ in range(rows)]
+    whole = segment(offsets, 0, 2 * len(messages))
+    parts = whole.split(limit)
+    assert all(len(part.encode()) <= limit for part in parts)
+    assert offsets == [o for part in parts for o in part.offsets.tolist()]
+    for before, after in pairwise(parts):
+        assert before.next_offset == after.first_offset
+        assert before.offsets[-1] < after.offsets[0]
+    cut = whole.after(offsets[-1])
+    assert cut.offsets.tolist() == [offsets[-1]] * messages[-1]
+
+
+def test_what_fits_into_a_segment_is_known_before() -> None:
+    rows = segment([7] * 30, 7, 8)
+    largest = next(limit for limit in range(2000) if fits(rows.interactions, limit))
+    assert [contents(part) for part in rows.split(largest)] == [contents(rows)]
+    with pytest.raises(ValueError, match="does not fit"):
+        rows.split(largest - 1)
+
+
 def test_a_row_larger_than_the_limit_is_named_not_sent() -> None:
     rows = Interactions(np.array(["x" * 1000], object), np.array([1]), np.array([1]), np.ones(1, np.float32))
     with pytest.raises(ValueError, match="does not fit"):
@@ -97,8 +121,8 @@ def test_an_end_mark_is_the_last_record_of_its_piece() -> None:
 
 def test_an_unknown_format_is_refused_and_named() -> None:
     packed = msgpack.unpackb(segment([5], 4, 12).encode())
-    with pytest.raises(IncompatibleState, match="format 2"):
-        decode(msgpack.packb({**packed, "format": 2}))
+    with pytest.raises(IncompatibleState, match="format 3"):
+        decode(msgpack.packb({**packed, "format": 3}))
 
 
 def test_every_truncated_segment_is_refused() -> None:
@@ -113,7 +137,6 @@ def test_every_truncated_segment_is_refused() -> None:
     [
         {"kind": "table"},
         {"offsets": b"\0" * 7},
-        {"offsets": np.array([5, 5], "<i8").tobytes()},
         {"offsets": np.array([6, 5], "<i8").tobytes()},
         {"offsets": np.array([3, 5], "<i8").tobytes()},
         {"offsets": np.array([5, 12], "<i8").tobytes()},
@@ -124,6 +147,7 @@ def test_every_truncated_segment_is_refused() -> None:
         {"marks": [[99, 1]]},
         {"marks": [[5, 2**63]]},
         {"marks": [[5]]},
+        {"marks": [[5, 1], [5, 2]]},
         {"first": -1},
         {"first": "x"},
         {"next": 3},
@@ -157,16 +181,30 @@ def categories_of(part: Segment) -> list[tuple[str, ...]]:
     return part.interactions.categories.tolist()
 
 
-@pytest.mark.parametrize(
-    ("strings", "before"),
-    [
-        (False, "62947611768be6bbefdc90a9b7b6475411b6bd4e4dd8dd3549ff984d091dbd19"),
-        (True, "66f1a69a78f1614af79a25806cae4bb7f1427383a731ee00a3ba3b4205b26dda"),
-    ],
+FORMAT_1 = bytes.fromhex(
+    "8ca6666f726d617401a46b696e64a77365676d656e74a9706172746974696f6e03a5666972737404a46e6578740ca76f66667365"
+    "7473c418050000000000000006000000000000000900000000000000a56d61726b739292077b920bcf7fffffffffffffffa57573"
+    "65727393a9757365722d352dc3a9a9757365722d362dc3a9a9757365722d392dc3a9a56974656d73c4180a000000000000000c00"
+    "0000000000001200000000000000a574696d6573c41832000000000000003c000000000000005a00000000000000a66c6162656c"
+    "73c40c0000803f000000000000803faa63617465676f726965739392a161a1629091a178"
 )
-def test_without_categories_the_bytes_are_what_they_were_before_there_were_any(strings: bool, before: str) -> None:
-    message = segment([5, 6, 9], 4, 12, ((7, 123), (11, END)), strings).encode()
-    assert hashlib.sha256(message).hexdigest() == before
+"""A segment as the release before topic ids and runs wrote it."""
+
+
+def test_records_of_format_1_are_still_read() -> None:
+    received = decode(FORMAT_1)
+    assert isinstance(received, Segment)
+    assert contents(received) == contents(segment([5, 6, 9], 4, 12, ((7, 123), (11, END)), strings=True))
+    assert categories_of(received) == [("a", "b"), (), ("x",)]
+    partitions, idle = map(
+        bytes.fromhex,
+        (
+            "83a6666f726d617401a46b696e64aa706172746974696f6e73a5636f756e7404",
+            "84a6666f726d617401a46b696e64a469646c65a9706172746974696f6e02a3656e644d",
+        ),
+    )
+    assert decode(partitions) == PartitionSet(4, "")
+    assert decode(idle) == IdleMark(2, 77)
 
 
 @pytest.mark.parametrize("offsets", [[], [5], [5, 6, 9]])
@@ -178,7 +216,7 @@ def test_categories_come_back_from_their_bytes(offsets: list[int]) -> None:
     assert isinstance(received, Segment)
     assert contents(received) == contents(plain)
     assert categories_of(received) == [("a", "b"), (), ("é", "\U0001f600")][: len(offsets)]
-    assert msgpack.unpackb(message)["format"] == 1
+    assert msgpack.unpackb(message)["format"] == 2
     assert list(msgpack.unpackb(message))[-1] == "categories"
     rest = received.after(6)
     assert categories_of(rest) == categories_of(received)[1:]
@@ -226,8 +264,8 @@ def test_categories_that_would_have_two_orders_are_not_sent() -> None:
         replace(part, interactions=replace(part.interactions, categories=column)).encode()
 
 
-@pytest.mark.parametrize("record", [segment([5], 4, 12), PartitionSet(3), IdleMark(1, 5)])
-def test_a_key_of_a_later_release_is_refused_and_named(record: Segment | PartitionSet | IdleMark) -> None:
+@pytest.mark.parametrize("record", [segment([5], 4, 12), PartitionSet(3), IdleMark(1, 5), RunMark("a")])
+def test_a_key_of_a_later_release_is_refused_and_named(record: SegmentsRecord) -> None:
     packed = msgpack.unpackb(record.encode())
     with pytest.raises(IncompatibleState, match="'prices'"):
         decode(msgpack.packb({**packed, "prices": [1]}))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -143,7 +143,7 @@ def test_after_a_failed_write_nothing_more_is_written(tmp_path: Path) -> None:
         assert (journal.position, len(journal.open_rows)) == (1, 0)
 
 
-@pytest.mark.parametrize("record", [{"kind": "journal", "format": 2}, {"kind": "store", "format": 1}, "x"])
+@pytest.mark.parametrize("record", [{"kind": "journal", "format": 3}, {"kind": "store", "format": 1}, "x"])
 def test_an_unknown_format_or_kind_is_refused_and_no_byte_changes(tmp_path: Path, record: object) -> None:
     path = tmp_path / "journal"
     filled(path)
@@ -156,6 +156,24 @@ def test_an_unknown_format_or_kind_is_refused_and_no_byte_changes(tmp_path: Path
     with pytest.raises(IncompatibleState):
         JournalView.beside(path)
     assert contents(path) == before
+
+
+def test_a_journal_of_format_1_is_read_as_it_is_and_written_on_as_format_2(tmp_path: Path) -> None:
+    path, whole = tmp_path / "journal", filled(tmp_path / "whole", segments=10)
+    filled(path, segments=5)
+    with closing(Database.open(path)) as database:
+        state = unpack(path, b"state", database.get(b"state") or b"")
+        # Format 1 ended with the kinds of ids.
+        database.write({b"format": pack({"kind": "journal", "format": 1}), b"state": pack(state[:9])})
+    before = contents(path)
+    view = JournalView.beside(path)
+    assert view is not None
+    with view:
+        assert (view.position, view.run, view.topic_id, view.segments_id) == (6, "", "", "")
+    assert contents(path) == before
+    assert filled(path, segments=10) == whole
+    with closing(Database.open(path, read_only=True)) as database:
+        assert unpack(path, b"format", database.get(b"format") or b"") == {"kind": "journal", "format": 2}
 
 
 def test_a_database_that_is_not_ours_is_refused_and_no_byte_changes(tmp_path: Path) -> None:
