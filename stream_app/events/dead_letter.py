@@ -1,8 +1,8 @@
 """Dead letters: what was refused on its way into a period, why, and where it lies.
 
 1. A letter is keyed by its origin. It is written at least once: under one key the latest counts.
-2. It holds the original's bytes up to `KEPT_BYTES`, and of all of them the size and the SHA-256; and its headers up to
-   `HEADER_BYTES`. Whoever needs more fetches the original from its origin.
+2. It holds the original's bytes up to `KEPT_BYTES`, and of all of them the size and the SHA-256; its key and its
+   headers up to `HEADER_BYTES`. Whoever needs more fetches the original from its origin.
 3. Under the reason `REDRIVEN` it says that the original was sent again: the letter before it is closed.
 4. Whatever lies on the topic, decoding ends with a letter or with `DamagedLetter`, and uses no more memory than
    `MESSAGE_BYTES` allow.
@@ -24,13 +24,13 @@ FORMAT = 1
 KEPT_BYTES = 65_536
 """Most bytes of an original that its letter carries."""
 HEADER_BYTES = 8_192
-"""Most bytes of headers, names and values, that a letter carries: leading ones, each whole."""
+"""Most bytes of key and headers, names and values, that a letter carries: leading ones, each whole."""
 MESSAGE_BYTES = 128 * 1024
 """A letter is smaller than this."""
 LATE, REDRIVEN = "late", "redriven"
 
 _TEXT = 500
-_KEYS = frozenset({"format", "reason", "field", "text", "origin", "value", "size", "sha256", "headers", "cut"})
+_KEYS = frozenset({"format", "reason", "field", "text", "origin", "value", "size", "sha256", "key", "headers", "more"})
 _ORIGIN = frozenset({"topic", "partition", "offset", "row", "timestamp"})
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -69,7 +69,8 @@ class DeadLetter:
 
     reason: a short stable code; field: of the message, "" if none; text: the same for people; timestamp_ms: Kafka's, of
     the original, below 0 if none; value: its bytes, at most KEPT_BYTES of them, None for one that has none; size,
-    sha256 (hex): of all its bytes; headers: the leading ones; headers_cut: whether there were more.
+    sha256 (hex): of all its bytes; record_key: the original's key; headers: the leading ones; more: whether there was
+    more of these two.
     """
 
     reason: str
@@ -82,8 +83,9 @@ class DeadLetter:
     value: bytes | None
     size: int
     sha256: str
+    record_key: bytes | None = None
     headers: Headers = ()
-    headers_cut: bool = False
+    more: bool = False
     row: int | None = None
 
     @staticmethod
@@ -95,9 +97,10 @@ class DeadLetter:
         field: str = "",
         headers: Iterable[tuple[str, bytes | None]] = (),
         text: str = "",
+        record_key: bytes | None = None,
     ) -> DeadLetter:
         """The letter for a whole original; what is too long for one is cut."""
-        whole, given = value or b"", tuple(headers)
+        whole, given = value or b"", (("", record_key), *headers)
         kept = tuple(_leading(given))
         return DeadLetter(
             reason,
@@ -110,7 +113,8 @@ class DeadLetter:
             None if value is None else value[:KEPT_BYTES],
             len(whole),
             hashlib.sha256(whole).hexdigest(),
-            kept,
+            record_key if kept else None,
+            kept[1:],
             len(kept) < len(given),
             origin.row,
         )
@@ -128,11 +132,12 @@ class DeadLetter:
     @property
     def cut(self) -> bool:
         """Whether the original is larger than what the letter holds of it."""
-        return self.headers_cut or len(self.value or b"") < self.size
+        return self.more or len(self.value or b"") < self.size
 
     def closed(self) -> DeadLetter:
         """The letter that says, under the same key, that the original was sent again."""
-        return replace(self, reason=REDRIVEN, field="", text=f"sent again; was {self.reason}", value=None, headers=())
+        text = f"sent again; was {self.reason}"
+        return replace(self, reason=REDRIVEN, field="", text=text[:_TEXT], value=None, record_key=None, headers=())
 
     def encode(self) -> bytes:
         """The message for the dead-letter topic."""
@@ -147,8 +152,9 @@ class DeadLetter:
                 "value": self.value,
                 "size": self.size,
                 "sha256": self.sha256,
+                "key": self.record_key,
                 "headers": self.headers,
-                "cut": self.headers_cut,
+                "more": self.more,
             }
         )
         return packed
@@ -187,11 +193,12 @@ def _decoded(packed: Mapping[str, Any]) -> DeadLetter:
         partition=_checked(origin["partition"], int, 0 <= origin["partition"] < 2**31, "partition"),
         offset=_checked(origin["offset"], int, 0 <= origin["offset"] < 2**63, "offset"),
         timestamp_ms=_checked(origin["timestamp"], int, -(2**63) <= origin["timestamp"] < 2**63, "timestamp"),
-        value=None if packed["value"] is None else _checked(packed["value"], bytes, True, "value"),
+        value=_bytes(packed["value"], "value"),
         size=_checked(packed["size"], int, 0 <= packed["size"] < 2**63, "size"),
         sha256=_checked(packed["sha256"], str, bool(_DIGEST.fullmatch(packed["sha256"])), "sha256"),
+        record_key=_bytes(packed["key"], "key"),
         headers=tuple(_header(pair) for pair in _checked(packed["headers"], list, True, "headers")),
-        headers_cut=_checked(packed["cut"], bool, True, "cut"),
+        more=_checked(packed["more"], bool, True, "more"),
         row=None if origin["row"] is None else _checked(origin["row"], int, 0 <= origin["row"] < 2**63, "row"),
     )
     if letter.value is not None:
@@ -213,9 +220,13 @@ def _checked(value: Any, kind: type, within: bool, name: str) -> Any:
     return value
 
 
+def _bytes(value: Any, name: str) -> bytes | None:
+    return None if value is None else bytes(_checked(value, bytes, True, name))
+
+
 def _header(pair: Any) -> tuple[str, bytes | None]:
     name, value = pair
-    return _checked(name, str, True, "header"), None if value is None else _checked(value, bytes, True, "header")
+    return _checked(name, str, True, "header"), _bytes(value, "header")
 
 
 def _leading(headers: Headers) -> Iterator[tuple[str, bytes | None]]:

@@ -103,7 +103,9 @@ class Collect:
         came, sent = {record.offset: record for record in batch.records}, []
         for row in bad:
             origin, record = Origin(batch.topic, batch.partition, row.offset), came[row.offset]
-            letter = DeadLetter.of(origin, record.timestamp, row.value, row.reason, row.field, record.headers)
+            letter = DeadLetter.of(
+                origin, record.timestamp, row.value, row.reason, row.field, record.headers, record_key=record.key
+            )
             sent.append(await self._sender.send(self._topics.dead_letters, letter.encode(), letter.key, partition=0))
         await asyncio.gather(*sent)
 

@@ -59,15 +59,23 @@ def test_an_original_above_64_KB_is_cut_and_its_letter_says_size_and_digest_of_t
 
 
 def test_leading_headers_are_kept_whole_and_the_letter_says_that_there_were_more() -> None:
-    found = letter(headers=[("trace", b"1"), ("big", b"x" * HEADER_BYTES), ("small", b"")])
+    found = letter(headers=[("trace", b"1"), ("big", b"x" * HEADER_BYTES), ("small", b"")], record_key=b"user 7")
     assert found.headers == (("trace", b"1"),)
+    assert found.record_key == b"user 7"
     assert found.cut
     assert decode(found.key, found.encode()) == found
+
+
+def test_a_key_that_is_too_long_is_left_to_its_origin() -> None:
+    found = letter(record_key=bytes(HEADER_BYTES))
+    assert found.record_key is None
+    assert found.cut
 
 
 def test_a_closed_letter_has_the_same_key_and_still_says_what_it_was_about() -> None:
     closed = letter(b"abc").closed()
     assert (closed.key, closed.reason, closed.size) == (b"in/3/41", "redriven", 3)
+    assert closed.value is None
     assert "wrong-type" in closed.text
     assert decode(closed.key, closed.encode()) == closed
 
@@ -95,6 +103,7 @@ def test_a_closed_letter_has_the_same_key_and_still_says_what_it_was_about() -> 
         repacked(topic="../x"),
         repacked(size=2),
         repacked(sha256="0" * 64),
+        repacked(key="text"),
         repacked(headers=[["a", 1]]),
         repacked(headers=[["a"]]),
         repacked(value="text"),
