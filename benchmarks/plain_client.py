@@ -5,7 +5,8 @@
 
 For every version: (1) each chunk on the topic has the digest and size its manifest names; (2) the content bytes on the
 topic equal those in the directory of a replay; (3) the period's row count and row digest equal those computed here from
-the recording. Exits 1 and says what differs.
+the recording. With --interactions, --segments and --dead-letters the rows are those on the topics, and each of them is
+there once (plain_rows). Exits 1 and says what differs.
 """
 
 from __future__ import annotations
@@ -13,40 +14,30 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import numpy as np
 import pyarrow.parquet as parquet
-from kafka import KafkaConsumer, TopicPartition
+from plain_rows import account, fail, records
 
 
 def read_topic(bootstrap: str, topic: str) -> tuple[dict[int, bytes], dict[tuple[int, int], list[bytes]]]:
     """Manifest messages by version, chunk values by (version, index), all that committed readers see."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap, group_id=None, isolation_level="read_committed", auto_offset_reset="earliest"
-    )
-    partition = TopicPartition(topic, 0)
-    consumer.assign([partition])
-    consumer.seek_to_beginning(partition)
-    end = consumer.end_offsets([partition])[partition]
     manifests: dict[int, bytes] = {}
     chunks: dict[tuple[int, int], list[bytes]] = {}
-    while consumer.position(partition) < end:
-        for records in consumer.poll(timeout_ms=1000).values():
-            for record in records:
-                parts = record.key.decode().split("/")
-                if record.value is None or len(parts) == 1:  # a tombstone, or what is told before the first version
-                    continue
-                if parts[1] == "manifest":
-                    previous = manifests.setdefault(int(parts[0]), record.value)
-                    if unpack(previous)["content"] != unpack(record.value)["content"]:
-                        fail(f"version {parts[0]} is on the topic with two contents")
-                else:
-                    chunks.setdefault((int(parts[0]), int(parts[1])), []).append(record.value)
-    consumer.close()
+    for record in records(bootstrap, topic):
+        parts = record.key.decode().split("/")
+        if record.value is None or len(parts) == 1:  # a tombstone, or what is told before the first version
+            continue
+        if parts[1] == "manifest":
+            previous = manifests.setdefault(int(parts[0]), record.value)
+            if unpack(previous)["content"] != unpack(record.value)["content"]:
+                fail(f"version {parts[0]} is on the topic with two contents")
+        else:
+            chunks.setdefault((int(parts[0]), int(parts[1])), []).append(record.value)
     return manifests, chunks
 
 
@@ -76,12 +67,6 @@ def unpack(value: bytes) -> Any:
     return msgpack.unpackb(value)
 
 
-def fail(problem: str) -> None:
-    """Say what differs and end."""
-    print(f"FAILED: {problem}", file=sys.stderr)
-    sys.exit(1)
-
-
 def check_chunks(version: int, content: dict[str, Any], chunks: dict[tuple[int, int], list[bytes]]) -> int:
     """Bytes of the version's chunks on the topic, every copy of each checked against its manifest."""
     total = 0
@@ -103,10 +88,17 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--recording", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True, help="interactions per period")
+    for topic in ("interactions", "segments", "dead-letters"):
+        parser.add_argument(f"--{topic}", metavar="TOPIC", help="count rows there too; give all three")
+    parser.add_argument("--lateness", type=float, default=60.0, help="seconds, as in [periods]")
     arguments = parser.parse_args()
     manifests, chunks = read_topic(arguments.bootstrap, arguments.topic)
     replayed = read_directory(arguments.directory)
-    rows = period_rows(arguments.recording, arguments.count)
+    rows, counted = period_rows(arguments.recording, arguments.count), {}
+    if arguments.interactions:
+        topics = (arguments.interactions, arguments.segments, arguments.dead_letters)
+        found = account(arguments.bootstrap, *topics, arguments.count, round(arguments.lateness * 1_000_000))
+        rows, counted = found.periods, asdict(found) | {"periods": len(found.periods)}
     if manifests.keys() != replayed.keys():
         fail(f"versions on the topic {sorted(manifests)} and in the directory {sorted(replayed)} differ")
     total = 0
@@ -119,7 +111,7 @@ def main() -> None:
         told = (content["rows"]["count"], content["rows"]["sha256"])
         if told != rows[content["period"]["number"] - 1]:
             fail(f"version {version}: rows of period {content['period']['number']} differ: {told}")
-    print(json.dumps({"versions": len(manifests), "equal_content": len(manifests), "chunk_bytes": total}))
+    print(json.dumps({"versions": len(manifests), "equal_content": len(manifests), "chunk_bytes": total} | counted))
 
 
 if __name__ == "__main__":
