@@ -100,6 +100,17 @@ class StoreLocked(StopTheLine):
         self.path = str(path)
 
 
+class AccessDenied(StopTheLine):
+    """The broker and we do not trust each other, or it does not let us do what is needed: somebody must change that.
+
+    resource: what it is about, as in "topic interactions"; "" when we were not let in at all.
+    """
+
+    def __init__(self, problem: str, remedy: str, resource: str = "") -> None:
+        super().__init__(f"{problem}; {remedy}" if remedy else problem)
+        self.problem, self.remedy, self.resource = problem, remedy, resource
+
+
 class IncompatibleState(StopTheLine):
     """The state directory was made by a format or by settings that do not fit this program."""
 

@@ -177,16 +177,24 @@ class LocalBroker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def properties(self) -> str:
+        """The text of server.properties."""
+        return PROPERTIES.format(port=self.port, controller=self._controller, data=self.directory / "data")
+
+    def format_options(self) -> list[str]:
+        """What the storage tool is told beside, when it formats the data directory."""
+        return []
+
     def start(self, deadline: float = 90.0) -> None:
         """Starts the broker, waits until it answers (at most `deadline` seconds). Raises BrokerFailed, JavaMissing."""
         classpath = f"{fetch_jars()}/*"
         self.directory.mkdir(parents=True, exist_ok=True)
         settings = self.directory / "server.properties"
-        data = self.directory / "data"
-        settings.write_text(PROPERTIES.format(port=self.port, controller=self._controller, data=data))
+        settings.write_text(self.properties())
         java = ["java", *JVM_FLAGS, *LOG_FLAGS, "-cp", classpath]
         with self.log.open("ab") as log:
             form = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(settings)]
+            form += self.format_options()
             if subprocess.run([*form, "--ignore-formatted"], stdout=log, stderr=log, check=False).returncode:
                 raise BrokerFailed(f"the data directory could not be formatted{self._end_of_log()}")
             self._java = subprocess.Popen(

@@ -17,5 +17,7 @@ def add(commands: Commands) -> None:
 
 def show(arguments: argparse.Namespace) -> None:
     """Print them."""
+    from stream_app.broker.security import masked
+
     settings = all_settings(arguments)
-    print(json.dumps(settings.model_dump(mode="json"), indent=2))
+    print(json.dumps(masked(settings.model_dump(mode="json")), indent=2))

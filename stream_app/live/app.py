@@ -58,6 +58,19 @@ def member_id(name: str, state_directory: Path, index: int) -> str:
     return f"{name}-{socket.gethostname()}-{place}-{index}"
 
 
+def credentials(kafka: KafkaSettings) -> Any:
+    """How Faust's own clients come in; None for an open broker. Raises SettingsError, see `KafkaSettings.security`."""
+    told = kafka.security()
+    if kafka.sasl:
+        return faust.SASLCredentials(
+            username=told["sasl_plain_username"],
+            password=told["sasl_plain_password"],
+            mechanism=told["sasl_mechanism"],
+            ssl_context=told.get("ssl_context"),
+        )
+    return faust.SSLCredentials(told["ssl_context"]) if kafka.tls else None
+
+
 def build(name: str, member: str, kafka: KafkaSettings, directory: Path) -> faust.App:
     """A Faust app in the consumer group `name`; its agents' topics need `schema=BatchSchema(), acks=False`.
 
@@ -68,6 +81,7 @@ def build(name: str, member: str, kafka: KafkaSettings, directory: Path) -> faus
         name,
         broker=[f"aiokafka://{server}" for server in kafka.servers],
         broker_client_id=kafka.client_id,
+        broker_credentials=credentials(kafka),
         datadir=directory,
         ConsumerScheduler=BatchScheduler,
         stream_buffer_maxsize=8,  # batches: the default of 4096 would hold 4096 fetches

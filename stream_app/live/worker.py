@@ -69,8 +69,8 @@ def run_role(settings: WorkerSettings, role: Role, index: int = 0) -> None:
 
         train(settings)
     else:
-        name = f"asmg-{settings.model}-{role}"
-        app.run(name, settings.kafka, stage_of(settings, role), settings.state_directory, index)
+        group = settings.kafka.our("collect_group" if role == "collect" else "window_group", settings.model)
+        app.run(group, settings.kafka, stage_of(settings, role), settings.state_directory, index)
 
 
 def stage_of(settings: WorkerSettings, role: Literal["collect", "window"]) -> app.Stage:

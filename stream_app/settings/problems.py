@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import pydantic
 from pydantic_core import ErrorDetails
 
+from stream_app.broker.security import masked
 from stream_app.errors import SettingsError
 
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
@@ -118,7 +119,7 @@ def _given(path: list[str], layers: Sequence[Layer]) -> tuple[Any, str]:
     for layer in layers:
         value = layer.at(path)
         if value is not _MISSING:
-            return value, layer.where(path)
+            return masked(value, path[-1]), layer.where(path)
     return None, ""
 
 

@@ -24,7 +24,9 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")
 class ServingSettings(BaseSettings):
     """Whom to ask for which model. Made by `load`; keyword arguments are the flags."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, nested_model_default_partial_update=False)
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, nested_model_default_partial_update=False, hide_input_in_errors=True
+    )
 
     config: Path | None = None
     model: ModelName = "default"

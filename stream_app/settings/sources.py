@@ -19,6 +19,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from stream_app.broker.security import is_secret
 from stream_app.errors import SettingsError
 
 PREFIX = "ASMG_"
@@ -62,13 +63,21 @@ def variable(path: Sequence[str]) -> str:
 
 
 def from_pairs(pairs: Iterable[str]) -> Values:
-    """The values of `--set section.key=value` flags. Raises SettingsError for one without a key or a value."""
+    """The values of `--set section.key=value` flags. Raises SettingsError for one without key or value, or a secret."""
     values: Values = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not all(key.split(".")):
             raise SettingsError(pair, "cannot be read", "write --set section.key=value")
         _put(values, key.split("."), text, f"--set {key}")
+    for section, given in values.items():
+        for key in given if isinstance(given, dict) else ():
+            if is_secret(key):
+                raise SettingsError(
+                    f"{section}.{key}",
+                    "a secret on the command line could be read by every process of this machine",
+                    f"use {section}.{key}_file, or {variable([section, key])} in the environment",
+                )
     return values
 
 
@@ -104,6 +113,7 @@ def _put(values: Values, path: list[str], text: str, source: str) -> None:
         if not isinstance(values, dict):
             raise SettingsError(source, f"{section} is given as a value and as a section", "keep one of the two")
     try:
-        values[last] = tomllib.loads(f"value = {text}")["value"] if text[:1] in ("[", "{") else text
+        structured = text[:1] in ("[", "{") and not is_secret(last)
+        values[last] = tomllib.loads(f"value = {text}")["value"] if structured else text
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(source, f"{text!r} is no valid TOML value: {error}") from error

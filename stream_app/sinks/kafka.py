@@ -1,7 +1,8 @@
 """Versions on a Kafka topic: partition 0 of a compacted topic of one model.
 
 1. A version is one transaction: chunks, then the manifest. Readers are read-committed, so half a version is never seen.
-2. The transactional id is `asmg-<model>`: whoever opens it last is the publisher, the broker itself fences the others.
+2. The transactional id is one for each model (`kafka.transactional_id`): whoever opens it last is the publisher, the
+   broker itself fences the others.
 3. At most four chunks are under way, because the client's own buffer has no bound.
 4. A publisher that the broker has fenced stops (StopTheLine). After any other trouble the producer is given up, and
    the next `write` opens a new one and looks at the topic first: what was committed although the answer got lost is not
@@ -160,7 +161,7 @@ class KafkaSink:
     def _new_producer(self) -> Any:
         return KafkaProducer(
             **self.kafka.kafka_python(),
-            transactional_id=f"asmg-{self.model}",
+            transactional_id=self.kafka.our("transactional_id", self.model),
             acks="all",
             allow_auto_create_topics=False,
             max_block_ms=20_000,
