@@ -8,6 +8,8 @@ from typing import NamedTuple
 from stream_app.broker import KafkaSettings, preflight
 from stream_app.errors import Unavailable
 
+_ANSWER_MS = 8_000
+
 
 class Range(NamedTuple):
     """The offsets that a partition holds: [earliest, end)."""
@@ -39,3 +41,20 @@ def ends_of(kafka: KafkaSettings, topics: Iterable[str]) -> dict[str, Ends]:
     return {
         name: {tp.partition: Range(earliest[tp], ends[tp]) for tp in sorted(tps) if tp.topic == name} for name in names
     }
+
+
+def committed(kafka: KafkaSettings, group: str, topic: str) -> dict[int, int]:
+    """The offsets that a consumer group has committed, of the partitions where it has. Raises Unavailable."""
+    from kafka import KafkaConsumer, TopicPartition
+    from kafka.errors import KafkaError
+
+    try:
+        consumer = KafkaConsumer(**kafka.kafka_python(), group_id=group, enable_auto_commit=False)
+        try:
+            tps = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+            found = {tp.partition: consumer.committed(tp, timeout_ms=_ANSWER_MS) for tp in tps}
+        finally:
+            consumer.close(autocommit=False)
+    except KafkaError as error:
+        raise Unavailable(f"Kafka at {kafka.bootstrap} does not say where group {group} is: {error}") from error
+    return {partition: int(offset) for partition, offset in found.items() if offset is not None}
