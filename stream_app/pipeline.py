@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stream_app.errors import NewerRun, TopicRecreated
@@ -18,6 +18,7 @@ from stream_app.store.chunks import Chunk
 from stream_app.store.database import BATCH_LIMIT
 from stream_app.store.journal import Journal
 from stream_app.store.journal_view import ClosedPeriod, JournalView, Said
+from stream_app.store.late_outbox import LateRows
 from stream_app.store.outbox import Sources
 from stream_app.telemetry import utc
 from stream_app.versions.manifest import Envelope
@@ -126,9 +127,13 @@ def publish(
 
 
 def _take(journal: Journal, periods: Periods, segment: Segment, position: int, at: int | None) -> list[UpdatePeriod]:
-    mark = journal.mark(segment.partition)
-    assigned, _, mark = assign(segment, mark, periods.lateness_us, journal.frontier)
-    return _append(journal, periods, {segment.partition: mark}, position, at, Chunk(segment.interactions, assigned))
+    number, rows, policy = segment.partition, segment.interactions, periods.late
+    assigned, late, mark = assign(segment, journal.mark(number), periods.lateness_us, journal.frontier, policy)
+    if policy == "next-period" or not late.any():
+        return _append(journal, periods, {number: mark}, position, at, Chunk(rows, assigned))
+    on_time = Chunk(rows.select(~late), assigned[~late])
+    left_out = LateRows.of(segment, late) if policy == "dead-letter" else None
+    return _append(journal, periods, {number: mark}, position, at, on_time, late=left_out)
 
 
 def _append(
@@ -139,11 +144,15 @@ def _append(
     at: int | None,
     rows: Chunk | None = None,
     said: Said | None = None,
+    late: LateRows | None = None,
 ) -> list[UpdatePeriod]:
-    """ONE synced batch: the rows, where their partition stands, our position, and the periods that close with that."""
+    """ONE synced batch: the rows, where their partition stands, our position, and the periods that close with that.
+
+    late: rows that enter no period and wait for the dead-letter topic.
+    """
     partitions = journal.partitions if said is None else said.get("partitions", journal.partitions)
     watermark, _ = slowest({**journal.marks, **marks}, partitions)
-    return journal.append(periods, watermark, marks, position, rows, said, at)
+    return journal.append(periods, watermark, marks, position, rows, said, at, late)
 
 
 def _begun(journal: Journal, mark: RunMark) -> Said:
@@ -176,7 +185,7 @@ def _idle(journal: Journal, idle: IdleMark) -> dict[int, PartitionMark]:
     mark = journal.mark(idle.partition)
     if mark.quiet or (mark.next_offset is not None and idle.end_offset < mark.next_offset):
         return {}  # it has ended, or rows came after the mark was decided
-    return {idle.partition: PartitionMark(mark.next_offset, mark.watermark, "idle", mark.rows, mark.late)}
+    return {idle.partition: replace(mark, quiet="idle")}
 
 
 def _late(journal: JournalView, store: Store, closed: ClosedPeriod) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,17 +45,36 @@ def partitioned(rows: Iterable[Row], partitions: int, end: bool = True) -> list[
     return [[*log, END] if end else log for log in logs]
 
 
-def assigned_rows(logs: Sequence[Log], lateness: int) -> Iterator[tuple[int, Row]]:
+Origin = tuple[int, int]
+"""Partition and offset."""
+
+
+def judged(logs: Sequence[Log], lateness: int) -> Iterator[tuple[Origin, int, Row]]:
     """Every row with its assigned time (design.md, "Time"), walking each log from its first record to its last."""
-    for log in logs:
+    for partition, log in enumerate(logs):
         watermark: int | None = None
-        for record in log:
+        for offset, record in enumerate(log):
             if isinstance(record, Row):
-                yield (record.time if watermark is None else max(record.time, watermark)), record
+                yield (partition, offset), record.time if watermark is None else max(record.time, watermark), record
                 said = record.time - lateness
             else:
                 said = record if record != END else said_nothing(watermark)
             watermark = said if watermark is None else max(watermark, said)
+
+
+def assigned_rows(logs: Sequence[Log], lateness: int) -> Iterator[tuple[int, Row]]:
+    """Every row with its assigned time."""
+    yield from ((assigned, row) for _, assigned, row in judged(logs, lateness))
+
+
+def late_rows(logs: Sequence[Log], lateness: int) -> dict[Origin, Row]:
+    """The rows whose time is before what their partition has come to."""
+    return {origin: row for origin, assigned, row in judged(logs, lateness) if assigned > row.time}
+
+
+def without(logs: Sequence[Log], left_out: Collection[Origin]) -> list[Log]:
+    """The logs without these rows."""
+    return [[r for offset, r in enumerate(log) if (p, offset) not in left_out] for p, log in enumerate(logs)]
 
 
 def said_nothing(watermark: int | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -17,18 +18,21 @@ from segments_by_hand import (
     Log,
     Row,
     counted,
+    late_rows,
     partitioned,
     periods_by_count,
     periods_by_time,
     segment,
     stored_periods,
     tuples,
+    without,
 )
 
 from models.interactions import Interactions
 from stream_app.errors import IncompatibleState, NewerRun, OffsetGap, TopicRecreated
 from stream_app.events.periods import AnyPeriods, EqualCount, EventTime, UpdatePeriod
 from stream_app.events.segment import END, IdleMark, PartitionSet, RunMark, Segment, SegmentsRecord, decode
+from stream_app.events.watermark import Late
 from stream_app.pipeline import ingest
 from stream_app.store.journal import Journal
 
@@ -136,21 +140,69 @@ def test_every_row_late_or_not_enters_exactly_one_period(
     assert ingested(stream, EqualCount(count=size, lateness=LATENESS)) == periods_by_count(logs, 20, size)
 
 
-@few
-@given(wild_streams(), st.data())
-def test_repeats_and_overlaps_change_nothing(
-    drawn: tuple[Sequence[Log], list[SegmentsRecord]], data: st.DataObject
-) -> None:
-    logs, stream = drawn
-    seen, repeated = dict.fromkeys(range(len(logs)), 0), list[SegmentsRecord]()
+def repeated(logs: Sequence[Log], stream: list[SegmentsRecord], data: st.DataObject) -> list[SegmentsRecord]:
+    """The stream with segments that begin too early, and with some records twice."""
+    seen, found = dict.fromkeys(range(len(logs)), 0), list[SegmentsRecord]()
     for record in stream:
         if isinstance(record, Segment):
             first = data.draw(st.integers(0, seen[record.partition]))
             seen[record.partition] = record.next_offset
             record = segment(record.partition, first, logs[record.partition][first : record.next_offset])
-        repeated += [record] * data.draw(st.integers(1, 2))
+        found += [record] * data.draw(st.integers(1, 2))
+    return found
+
+
+@few
+@given(wild_streams(), st.data())
+def test_repeats_and_overlaps_change_nothing(
+    drawn: tuple[Sequence[Log], list[SegmentsRecord]], data: st.DataObject
+) -> None:
     periods = EqualCount(count=4, lateness=LATENESS)
-    assert ingested(repeated, periods) == ingested(stream, periods)
+    assert ingested(repeated(*drawn, data), periods) == ingested(drawn[1], periods)
+
+
+@few
+@given(wild_streams(), st.sampled_from(["dead-letter", "drop"]), st.booleans(), st.data())
+def test_late_rows_enter_no_period_and_none_is_lost_between_its_batch_and_the_dead_letters(
+    drawn: tuple[Sequence[Log], list[SegmentsRecord]], policy: Late, counts: bool, data: st.DataObject
+) -> None:
+    logs, stream = drawn[0], repeated(*drawn, data)
+    late = late_rows(logs, 20)
+    on_time = without(logs, late)
+    periods: AnyPeriods = EventTime(length=9e-6, lateness=LATENESS, late=policy)
+    expected = periods_by_time(on_time, 20, 9)
+    if counts:
+        periods, expected = EqualCount(count=4, lateness=LATENESS, late=policy), periods_by_count(on_time, 20, 4)
+    topic: dict[tuple[int, int], list[Row]] = defaultdict(list)
+    crashes = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=2)))
+    with folder_in_memory() as folder:
+        for crash in [*crashes, len(stream)]:
+            with journal(Path(folder) / "journal") as opened:
+                for position, record in enumerate(stream[:crash]):
+                    ingest(opened, periods, record, position)
+                    send_late(opened, topic, acknowledged=data.draw(st.booleans()))
+        with journal(Path(folder) / "journal") as opened:
+            send_late(opened, topic, acknowledged=True)
+            assert stored_periods(opened) == expected
+            assert list(opened.late_rows()) == []
+            assert sum(mark.late for mark in opened.marks.values()) == len(late)
+            left_out = [(mark.dead_lettered, mark.dropped) for _, mark in sorted(opened.marks.items())]
+    by_partition = Counter(partition for partition, _ in late)
+    letters = policy == "dead-letter"
+    assert left_out == [(by_partition[n], 0) if letters else (0, by_partition[n]) for n in range(len(logs))]
+    assert {origin: set(rows) for origin, rows in topic.items()} == (
+        {origin: {row} for origin, row in late.items()} if letters else {}
+    )
+
+
+def send_late(opened: Journal, topic: dict[tuple[int, int], list[Row]], acknowledged: bool) -> None:
+    """Put what waits under the keys of its origins; the crash may come before the answer."""
+    waiting = list(opened.late_rows())
+    for _, part in waiting:
+        for offset, row in zip(part.offsets.tolist(), tuples(part.rows), strict=True):
+            topic[part.partition, offset].append(row)
+    if acknowledged and waiting:
+        opened.late_sent([number for number, _ in waiting])
 
 
 @few
@@ -328,6 +380,26 @@ def test_an_idle_partition_holds_nothing_back_until_rows_come() -> None:
         assert {number: after[number] for number in before} == before
         assert counted(after)[Row(102, 1, 7, 1)] == 1
         assert Row(102, 1, 7, 1) in after[3]
+
+
+@pytest.mark.parametrize("policy", ["dead-letter", "drop"])
+def test_a_row_of_a_closed_period_is_late_though_its_own_partition_is_behind(policy: Late) -> None:
+    periods = EqualCount(count=5, lateness=0.0, late=policy)
+    with journal() as opened:
+        ingest(opened, periods, PartitionSet(2), 0)
+        ingest(opened, periods, segment(0, 0, [Row(100 + i, 0, i, 1) for i in range(12)]), 1)
+        assert [period.number for period in ingest(opened, periods, IdleMark(1, 0), 2)] == [1, 2]
+        ingest(opened, periods, segment(1, 0, [Row(109, 1, 7, 1), Row(110, 1, 8, 1), END]), 3)
+        ingest(opened, periods, segment(0, 12, [Row(111 + i, 0, i, 1) for i in range(4)] + [END]), 4)
+        assert (opened.mark(1).late, opened.mark(1).dead_lettered + opened.mark(1).dropped) == (1, 1)
+        assert Row(109, 1, 7, 1) not in counted(stored_periods(opened))
+        assert Row(110, 1, 8, 1) in stored_periods(opened)[3]
+        waiting = [(part.partition, part.offsets.tolist(), tuples(part.rows)) for _, part in opened.late_rows()]
+        assert waiting == ([(1, [0], [Row(109, 1, 7, 1)])] if policy == "dead-letter" else [])
+        closed = opened.closed_period(3)
+        assert (closed.late, closed.dead_lettered, closed.dropped) == (
+            (1, 1, 0) if policy == "dead-letter" else (1, 0, 1)
+        )
 
 
 @pytest.mark.parametrize("periods", [EqualCount(count=4, lateness=0.0), EventTime(length=4e-6, lateness=0.0)])

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from stream_app.events.record import MICROSECONDS
 from stream_app.events.segment import END
+from stream_app.events.watermark import Late
 
 
 class PeriodState(StrEnum):
@@ -59,6 +60,11 @@ class Periods(Protocol):
         ...
 
     @property
+    def late(self) -> Late:
+        """What becomes of late rows."""
+        ...
+
+    @property
     def least(self) -> int:
         """No period closes with fewer final rows than this."""
         ...
@@ -79,8 +85,8 @@ class Periods(Protocol):
 class _Timing:
     lateness: float = 60.0
     """Seconds that a row may come after a row of the same partition with a later event time and still not be late."""
-    late: Literal["next-period"] = "next-period"
-    """A late row goes to the period that is open when it comes, and is counted."""
+    late: Late = "next-period"
+    """A late row goes to the period that is open when it comes, to the dead letters or nowhere; it is counted."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.lateness < 1e12:

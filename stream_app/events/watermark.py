@@ -3,7 +3,8 @@
 1. The watermark of a partition is the largest event time seen there minus the lateness, or what its producer said in a
    watermark record, whichever is later. It never goes back.
 2. A row is judged against its *own* partition at its own offset, so that neither batch borders nor the interleaving of
-   partitions change the answer. A late row is assigned the watermark instead of its event time.
+   partitions change the answer. Under the policy "next-period" a late row is assigned the watermark instead of its
+   event time; under the others it enters no period, and is counted.
 3. The stream as a whole is as far as its slowest partition. Rows assigned before that are final: no row can follow
    that would be assigned earlier.
 4. A partition that ended or is idle holds nothing back, until something comes from it again. What comes then is
@@ -21,6 +22,9 @@ from numpy.typing import NDArray
 
 from stream_app.events.segment import END, Segment
 
+Late = Literal["next-period", "dead-letter", "drop"]
+"""What becomes of late rows: the period open when they come, the dead letters, or nothing but a count."""
+
 LOWEST = -(2**63)
 """Earlier than every time."""
 
@@ -35,16 +39,21 @@ class PartitionMark:
     """Microseconds; None before its first row or watermark record."""
     quiet: Literal["", "idle", "ended"] = ""
     rows: int = 0
+    """Valid interactions that came, late ones too."""
     late: int = 0
     """How many of those rows were late."""
+    dead_lettered: int = 0
+    """How many of the late rows went to the dead letters."""
+    dropped: int = 0
+    """How many of the late rows were dropped."""
 
 
 def assign(
-    segment: Segment, mark: PartitionMark, lateness: int, frontier: int = LOWEST
+    segment: Segment, mark: PartitionMark, lateness: int, frontier: int = LOWEST, policy: Late = "next-period"
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], PartitionMark]:
     """Judge the rows of a segment that follows `mark`; an END mark may only be its last record.
 
-    lateness: microseconds; frontier: no row is assigned an earlier time than this.
+    lateness: microseconds; frontier: no row is assigned an earlier time than this; policy: only counted by.
     Returns assigned times int64 [n], late bool [n], and where the partition stands afterwards.
     """
     times = segment.interactions.times
@@ -61,12 +70,15 @@ def assign(
     late = assigned > times
     spoke = bool(len(times) or finite)
     ended = bool(segment.marks) and segment.marks[-1][1] == END
+    count = int(np.count_nonzero(late))
     after = PartitionMark(
         next_offset=segment.next_offset,
         watermark=int(watermarks[-1]) if spoke else mark.watermark,
         quiet="ended" if ended else "" if spoke else mark.quiet,
         rows=mark.rows + len(times),
-        late=mark.late + int(np.count_nonzero(late)),
+        late=mark.late + count,
+        dead_lettered=mark.dead_lettered + (count if policy == "dead-letter" else 0),
+        dropped=mark.dropped + (count if policy == "drop" else 0),
     )
     return assigned, late, after
 

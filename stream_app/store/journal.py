@@ -3,7 +3,8 @@
 1. The journal is a pure function of the segments topic. A batch holds rows, where their partitions stand, our position
    in the topic and the periods that closed: after a crash either all of it is there, or none.
 2. Rows are written once, as they arrive. A period is a range in their order and closing it writes no rows.
-3. What is open is held in memory as well (8 bytes a row) and rebuilt from the chunks at opening.
+3. Late rows for the dead letters are in the batch that passes them, until `late_sent` says that they are there.
+4. What is open is held in memory as well (8 bytes a row) and rebuilt from the chunks at opening.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from models.interactions import Interactions
 from stream_app.errors import IncompatibleState
 from stream_app.events.open_rows import OpenRows
 from stream_app.events.periods import Periods, UpdatePeriod
@@ -23,6 +25,7 @@ from stream_app.store import layout
 from stream_app.store.chunks import Chunk
 from stream_app.store.database import Database
 from stream_app.store.journal_view import ClosedPeriod, JournalState, JournalView, Said, packed_period
+from stream_app.store.late_outbox import LateRows
 from stream_app.store.layout import numbered
 
 _TRIM_BATCH = 50_000
@@ -64,18 +67,21 @@ class Journal(JournalView):
         rows: Chunk | None = None,
         said: Said | None = None,
         at: int | None = None,
+        late: LateRows | None = None,
     ) -> list[UpdatePeriod]:
         """Write one batch with the periods that close by it, and return those: all of it is on disk then, or nothing.
 
         watermark: how far the whole stream has come with this; marks: where the partitions of the rows stand now;
         position: in the segments topic; rows: with their assigned times; said: what else the record says;
-        at: Kafka's timestamp (ms) of the record that brings them.
+        at: Kafka's timestamp (ms) of the record that brings them; late: rows that wait for the dead-letter topic.
         Raises IncompatibleState when the rows' ids are of another kind than those before, or when they have categories
         and the journal was made without (or the other way round): nothing is written.
         """
-        user_ids, item_ids = self._kinds(rows)
+        user_ids, item_ids = self._kinds(None if rows is None else rows.rows)
+        self._kinds(None if late is None else late.rows)
         chunks = dict(enumerate(() if rows is None else rows.split(), self._state.chunks))
         spans = {number: chunk.span for number, chunk in chunks.items()}
+        waiting = dict(enumerate(() if late is None else late.split(), self._state.late_values))
         for chunk in chunks.values():
             self.open_rows.add(chunk.assigned)
         closed = self.open_rows.closed_by(periods, watermark, self._last)
@@ -87,9 +93,11 @@ class Journal(JournalView):
             closed_rows=self._state.closed_rows + sum(period.rows for period in closed),
             user_ids=user_ids,
             item_ids=item_ids,
+            late_values=self._state.late_values + len(waiting),
             **(said or Said()),
         )
         puts = {numbered(layout.ROWS, number): chunk.encode() for number, chunk in chunks.items()}
+        puts |= {numbered(layout.LATE, number): part.encode() for number, part in waiting.items()}
         for prefix, records in ((layout.INDEX, spans), (layout.MARK, marks)):
             puts |= {numbered(prefix, number): layout.pack(astuple(record)) for number, record in records.items()}
         self._marks |= marks
@@ -102,6 +110,10 @@ class Journal(JournalView):
     def identify(self, segments_id: str) -> None:
         """Note which segments topic the position belongs to."""
         self._write(replace(self._state, segments_id=segments_id), {})
+
+    def late_sent(self, numbers: Sequence[int]) -> None:
+        """Forget these of the late rows: the dead-letter topic has them."""
+        self._write(self._state, {}, [numbered(layout.LATE, number) for number in numbers])
 
     def trim(self, before: int) -> None:
         """Forget the rows of periods with numbers below `before`; their records, and the rows of all others, stay."""
@@ -123,9 +135,11 @@ class Journal(JournalView):
         end = closed[-1].end
         first = min((number for number, span in self._open_chunks.items() if span.smallest < end), default=end_chunk)
         offsets = {number: mark.next_offset for number, mark in self._marks.items() if mark.next_offset is not None}
-        late = sum(mark.late for mark in self._marks.values())
+        marks = self._marks.values()
+        late, dropped = sum(mark.late for mark in marks), sum(mark.dropped for mark in marks)
+        dead_lettered = sum(mark.dead_lettered for mark in marks)
         for period in closed:
-            record = ClosedPeriod(period, first, end_chunk, offsets, late, at)
+            record = ClosedPeriod(period, first, end_chunk, offsets, late, at, dead_lettered, dropped)
             puts[numbered(layout.PERIOD, period.number)] = packed_period(record)
         self._last = closed[-1]
         # Rows of the time at which the last period was cut may be in this period or in the next: `>=`, not `>`.
@@ -153,18 +167,18 @@ class Journal(JournalView):
             open_rows.add(assigned[assigned >= cut])
         return open_rows
 
-    def _kinds(self, rows: Chunk | None) -> tuple[str, str]:
+    def _kinds(self, rows: Interactions | None) -> tuple[str, str]:
         """Kinds of ids after `rows`. Raises IncompatibleState when they, or their columns, differ from those before."""
         before = self._state.user_ids, self._state.item_ids
-        if rows is None or not len(rows.rows):
+        if rows is None or not len(rows):
             return before
-        users, items = ("string" if ids.dtype == object else "int" for ids in (rows.rows.users, rows.rows.items))
+        users, items = ("string" if ids.dtype == object else "int" for ids in (rows.users, rows.items))
         if before not in (("", ""), (users, items)):
             raise IncompatibleState(
                 f"{self._database.path}: user and item ids were {before} so far and are {(users, items)} now; "
                 "set user_ids and item_ids in [records] back, or begin anew with --new-run"
             )
-        if (rows.rows.categories is not None) != self._categories:
+        if (rows.categories is not None) != self._categories:
             said = ("without", "with") if self._categories else ("with", "without")
             raise IncompatibleState(
                 f"{self._database.path}: rows came {said[0]} item categories into a state directory that was made "

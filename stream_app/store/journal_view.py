@@ -19,6 +19,7 @@ from stream_app.events.watermark import PartitionMark, slowest
 from stream_app.store import layout
 from stream_app.store.chunks import Chunk, Span, rows_of
 from stream_app.store.database import Database
+from stream_app.store.late_outbox import LateRows
 from stream_app.store.layout import end_of, number_of, numbered
 
 
@@ -47,6 +48,8 @@ class JournalState:
     """Kafka's id of the source topic; "" where no broker has said it."""
     segments_id: str = ""
     """Kafka's id of the segments topic that `position` is an offset of; "" where no broker has said it."""
+    late_values: int = 0
+    """Number of the next value of late rows."""
 
 
 class Said(TypedDict, total=False):
@@ -71,6 +74,10 @@ class ClosedPeriod:
     """Late rows, of all partitions, until it closed."""
     at: int | None = None
     """Kafka's timestamp (ms) of the segments record with which it closed; None in a replay."""
+    dead_lettered: int = 0
+    """How many of `late` went to the dead letters."""
+    dropped: int = 0
+    """How many of `late` were dropped."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +213,14 @@ class JournalView:
         except ValueError as error:
             raise StoreCorrupted(f"{self._database.path}: period {period.number}: {error}") from error
 
+    def late_rows(self, first: int = 0) -> Iterator[tuple[int, LateRows]]:
+        """The late rows that wait for the dead-letter topic, by number from `first` on.
+
+        Exhaust or close it before the journal is closed. Raises StoreCorrupted.
+        """
+        for key, value in self._database.scan(numbered(layout.LATE, first), end_of(layout.LATE)):
+            yield number_of(key), LateRows.decode(self._database.path, key, value)
+
     def _load(self) -> None:
         path = self._database.path
         packed = self._database.get(layout.STATE)
@@ -238,8 +253,9 @@ def unpack_list(path: Path, key: bytes, value: bytes) -> list[Any]:
 
 def packed_period(closed: ClosedPeriod) -> bytes:
     """The value of a closed period's record."""
+    counts = closed.late, closed.at, closed.dead_lettered, closed.dropped
     return layout.pack(
-        [astuple(closed.period), closed.first_chunk, closed.end_chunk, dict(closed.offsets), closed.late, closed.at]
+        [astuple(closed.period), closed.first_chunk, closed.end_chunk, dict(closed.offsets), *counts]
     )
 
 

@@ -12,6 +12,7 @@ Journal (written by the window process):
 | `rows/<chunk>` | columns of rows in their order of arrival, <= 900 KB (`chunks.Chunk`) |
 | `index/<chunk>` | smallest and largest assigned time and number of rows of that chunk |
 | `period/<number>` | a CLOSED period and the chunks that hold its rows |
+| `late/<n>` | late rows until the dead-letter topic has them, <= 900 KB (`late_outbox.LateRows`) |
 
 The keys of the other database stand beside the code that uses them.
 """
@@ -29,13 +30,17 @@ from stream_app.errors import IncompatibleState, StoreCorrupted
 from stream_app.store.database import Database, exists
 
 FORMATS = {"journal": (1, 2), "store": (1,)}
-"""Format numbers that are read, by kind of database; the last is written. Journal 2: run and topic ids in the state."""
+"""Format numbers that are read, by kind of database; the last is written.
+
+Journal 2: run and topic ids in the state, late rows that wait.
+"""
 
 STATE = b"state"
 MARK = b"mark/"
 ROWS = b"rows/"
 INDEX = b"index/"
 PERIOD = b"period/"
+LATE = b"late/"
 
 _FORMAT_KEY = b"format"
 _FIXED_KEY = b"fixed"

@@ -14,6 +14,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 from journal_child import FIXED, PERIODS, SEGMENT_ROWS, SEGMENTS, stream
@@ -25,6 +26,7 @@ from stream_app.errors import IncompatibleState, StopTheLine, StoreCorrupted, St
 from stream_app.events.periods import EqualCount
 from stream_app.events.record import RecordSettings
 from stream_app.events.segment import END, PartitionSet, Segment, decode
+from stream_app.events.watermark import PartitionMark
 from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.pipeline import ingest
 from stream_app.store.chunks import Chunk
@@ -34,6 +36,7 @@ from stream_app.store.journal_view import JournalView
 from stream_app.store.layout import ROWS, end_of, numbered, pack, unpack
 
 TESTS = Path(__file__).resolve().parents[1]
+FORMAT_1 = Path(__file__).with_name("journal-format-1.msgpack")
 
 
 def filled(path: Path, segments: int = 10) -> dict[int, list[Row]]:
@@ -159,19 +162,19 @@ def test_an_unknown_format_or_kind_is_refused_and_no_byte_changes(tmp_path: Path
 
 
 def test_a_journal_of_format_1_is_read_as_it_is_and_written_on_as_format_2(tmp_path: Path) -> None:
-    path, whole = tmp_path / "journal", filled(tmp_path / "whole", segments=10)
-    filled(path, segments=5)
+    """The records of five segments as the last release that wrote format 1 left them."""
+    path = tmp_path / "journal"
     with closing(Database.open(path)) as database:
-        state = unpack(path, b"state", database.get(b"state") or b"")
-        # Format 1 ended with the kinds of ids.
-        database.write({b"format": pack({"kind": "journal", "format": 1}), b"state": pack(state[:9])})
+        database.write(dict(msgpack.unpackb(FORMAT_1.read_bytes())))
     before = contents(path)
     view = JournalView.beside(path)
     assert view is not None
     with view:
         assert (view.position, view.run, view.topic_id, view.segments_id) == (6, "", "", "")
+        assert [(closed.period.rows, closed.late) for closed in view.periods()] == [(70, 56), (70, 86), (70, 144)]
+        assert view.marks == {0: PartitionMark(250, 1084, "", rows=250, late=144)}
     assert contents(path) == before
-    assert filled(path, segments=10) == whole
+    assert filled(path, segments=40) == filled(tmp_path / "whole", segments=40)
     with closing(Database.open(path, read_only=True)) as database:
         assert unpack(path, b"format", database.get(b"format") or b"") == {"kind": "journal", "format": 2}
 
