@@ -229,7 +229,7 @@ def test_lists_and_single_entries_of_a_state_directory(done: Path, capsys: pytes
     assert json.loads(capsys.readouterr().out) == listed[-1]
     assert main(["periods", "list", "--state", str(done)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["period", "state", "rows", "start", "end", "late"]
+    assert lines[0].split() == ["period", "state", "rows", "start", "end", "late", "dead_lettered", "dropped"]
     assert len(lines) == PERIODS + 2
 
 

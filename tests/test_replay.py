@@ -26,6 +26,7 @@ from models.interactions import Interactions
 from stream_app.errors import BadInput, IncompatibleState, SettingsError, StoreCorrupted
 from stream_app.events.periods import EqualCount, EventTime
 from stream_app.events.record import RecordSettings
+from stream_app.events.watermark import Late
 from stream_app.replay import PeriodResult, replay
 from stream_app.replay.recording import equal_periods
 from stream_app.replay.report import Rest, summary, totals
@@ -252,6 +253,8 @@ def test_the_report_has_the_promised_shape(whole: tuple[Path, list[PeriodResult]
         "samples": PERIODS * ROWS,
         "versions": PERIODS - 1,
         "late_rows": 0,
+        "dead_lettered_rows": 0,
+        "dropped_rows": 0,
         "bad_rows": 0,
         "open_rows": 5,
         "seconds": found["totals"]["seconds"],
@@ -285,10 +288,10 @@ def test_a_metric_that_is_not_defined_is_left_out_of_the_mean() -> None:
 
 
 def test_totals_are_sums() -> None:
-    found = totals([result(1, 0.5), result(2, 0.5)], Rest(late_rows=3, bad_rows=4, open_rows=5))
+    found = totals([result(1, 0.5), result(2, 0.5)], Rest(3, 1, 2, bad_rows=4, open_rows=5))
     assert found == {
         **{"periods": 2, "interactions": 20, "samples": 40, "versions": 2},
-        **{"late_rows": 3, "bad_rows": 4, "open_rows": 5, "seconds": 1.5},
+        **{"late_rows": 3, "dead_lettered_rows": 1, "dropped_rows": 2, "bad_rows": 4, "open_rows": 5, "seconds": 1.5},
     }
 
 
@@ -349,6 +352,43 @@ def test_late_rows_are_counted_and_learned_in_a_later_period(tmp_path: Path) -> 
     assert found["late_rows"] == 1
     assert found["interactions"] + found["open_rows"] == len(rows)
     assert [result.interactions for result in results] == [ROWS] * PERIODS
+
+
+@pytest.mark.parametrize("late", ["dead-letter", "drop"])
+def test_late_rows_in_no_period_are_counted_and_the_versions_are_those_of_the_other_rows(
+    late: Late, whole: tuple[Path, list[PeriodResult]], tmp_path: Path
+) -> None:
+    rows = stream()
+    settings = replace(SETTINGS, periods=replace(SETTINGS.periods, late=late))
+    at = [300, 600]  # where the first two rows come once more, much later
+    late_ones = Interactions(
+        *(np.insert(column, at, column[:2]) for column in (rows.users, rows.items, rows.times, rows.labels))
+    )
+    recording = write(tmp_path / "stream.parquet", late_ones)
+    run = replay(recording, settings, tmp_path / "run")
+    next(run)
+    run.close()  # interrupted: what goes on must still know of the late rows that came before
+    list(replay(recording, settings, tmp_path / "run"))
+    found = report(tmp_path / "run")["totals"]
+    left_out = (2, 0) if late == "dead-letter" else (0, 2)
+    assert (found["late_rows"], found["dead_lettered_rows"], found["dropped_rows"]) == (2, *left_out)
+    assert (found["interactions"], found["open_rows"], found["bad_rows"]) == (PERIODS * ROWS, 5, 0)
+    assert digests_of_rows(tmp_path / "run") == digests_of_rows(whole[0])
+    letters = tmp_path / "run" / "dead-letters.jsonl"
+    written = [json.loads(line) for line in letters.read_text().splitlines()] if letters.exists() else []
+    assert [(one["row"], one["reason"], one["field"]) for one in written] == (
+        [(300, "late", "timestamp"), (601, "late", "timestamp")] if late == "dead-letter" else []
+    )
+    for number, one in enumerate(written):
+        assert json.loads(one["value"])["user_id"] == int(rows.users[number])
+
+
+def digests_of_rows(out: Path) -> list[str]:
+    """The digest of the rows of each version, by msgpack alone."""
+    contents = (
+        msgpack.unpackb(path.read_bytes())["content"] for path in sorted(out.glob("versions/*/manifest.msgpack"))
+    )
+    return [msgpack.unpackb(content)["rows"]["sha256"] for content in contents]
 
 
 def by_hand(rows: Interactions, tags: list[list[str]]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from stream_app.errors import BadInput, SettingsError
 
 if TYPE_CHECKING:
     from stream_app.events.periods import PeriodState
+    from stream_app.store.journal_view import ClosedPeriod
     from stream_app.store.view import StoreView
 
 Read = Callable[[Path], list[Row]]
@@ -81,10 +82,10 @@ def periods(directory: Path) -> list[Row]:
                 "rows": one.period.rows,
                 "start": event_time(one.period.start),
                 "end": event_time(one.period.end),
-                "late": one.late - before,
+                **late,
                 "offsets": {str(partition): offset for partition, offset in sorted(one.offsets.items())},
             }
-            for one, before in zip(closed, [0, *(one.late for one in closed)], strict=False)
+            for one, late in zip(closed, _late(closed), strict=True)
         ]
         return [
             *rows,
@@ -94,6 +95,15 @@ def periods(directory: Path) -> list[Row]:
                 "rows": journal.open_period().rows,
             },
         ]
+
+
+def _late(closed: Sequence[ClosedPeriod]) -> Iterator[Row]:
+    """Per period: rows that came late since the one before closed, and those of them that are in no period."""
+    before = dict.fromkeys(("late", "dead_lettered", "dropped"), 0)
+    for period in closed:
+        counted = {name: getattr(period, name) for name in before}
+        yield {name: counted[name] - before[name] for name in before}
+        before = counted
 
 
 def _states(numbers: list[int], store: StoreView) -> dict[int, PeriodState]:

@@ -96,11 +96,12 @@ def _settings(arguments: argparse.Namespace) -> ReplaySettings:
             f"pretraining takes {settings.learning.pretrain} periods, --periods {arguments.periods} leaves no other",
             "ask for more periods, or for a lower --pretrain (at least 2)",
         )
-    lateness = settings.periods.lateness
+    lateness, late = settings.periods.lateness, settings.periods.late
     if arguments.period_length is not None:
-        return replace(settings, periods=EventTime(length=arguments.period_length, lateness=lateness))
+        return replace(settings, periods=EventTime(length=arguments.period_length, lateness=lateness, late=late))
     if arguments.periods is not None:
-        return replace(settings, periods=equal_periods(arguments.file, settings.records, arguments.periods, lateness))
+        periods = equal_periods(arguments.file, settings.records, arguments.periods, lateness, late)
+        return replace(settings, periods=periods)
     return settings
 
 
@@ -128,17 +129,25 @@ def _conclude(out: Path) -> None:
         print(f"{nothing}: pretraining takes the first {pretrain} periods, {totals['periods']} were full")
     print(
         f"{totals['periods']} periods, {totals['versions']} versions, {totals['interactions']} interactions; "
-        f"{totals['open_rows']} in no full period, {totals['late_rows']} late, {totals['bad_rows']} bad rows"
-        + (f" (see {out / 'dead-letters.jsonl'})" if totals["bad_rows"] else "")
+        f"{totals['open_rows']} in no full period, {_late_rows(totals)}, {totals['bad_rows']} bad rows"
+        + (f" (see {out / 'dead-letters.jsonl'})" if totals["bad_rows"] or totals["dead_lettered_rows"] else "")
     )
     if warning := _late(totals, report["settings"]["records"]["time"]):
         print(f"asmg: {warning}", file=sys.stderr)
     print(f"report: {out / 'report.json'}  picture: {out / 'metrics.png'}")
 
 
+def _late_rows(totals: Mapping[str, int]) -> str:
+    """How many came late, and what became of them where they are in no period."""
+    fates = (("dead_lettered_rows", "dead-lettered"), ("dropped_rows", "dropped"))
+    said = "".join(f", {fate}" for name, fate in fates if totals[name])
+    return f"{totals['late_rows']} late{said}"
+
+
 def _late(totals: Mapping[str, int], time: str) -> str:
     """What to do about a recording that is not in order of time; "" for one that is, but for a few rows."""
-    late, rows = totals["late_rows"], totals["interactions"] + totals["open_rows"]
+    late, inside = totals["late_rows"], totals["interactions"] + totals["open_rows"]
+    rows = inside + totals["dead_lettered_rows"] + totals["dropped_rows"]
     if late <= _FEW_LATE * rows:
         return ""
     return (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from models.interactions import Interactions
 from stream_app.events.record import RecordSettings
 from stream_app.events.segment import END
 from stream_app.formats.event_time import in_unit
@@ -48,6 +49,13 @@ class Encoder:
         elif categories:
             raise ValueError("categories cannot be sent: the record settings have no field for them")
         return self._format.encode(fields)
+
+    def messages(self, rows: Interactions) -> Iterator[bytes]:
+        """A message for each row, in their order. Raises ValueError as `interaction` does."""
+        categories = [()] * len(rows) if rows.categories is None else rows.categories.tolist()
+        columns = (column.tolist() for column in (rows.users, rows.items, rows.times, rows.labels))
+        for user, item, time, label, named in zip(*columns, categories, strict=True):
+            yield self.interaction(user, item, time, label, named)
 
     def watermark(self, time: int) -> bytes:
         """A watermark record: nothing before `time` (microseconds; END: nothing at all) follows on its partition."""

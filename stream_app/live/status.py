@@ -29,6 +29,7 @@ class PartitionStatus:
     """A partition of the interactions topic. collected: next offset that the journal lacks; end: of the topic.
 
     lag: records between the two; None where one of them is not known. watermark: event time, or "ended".
+    rows: valid interactions; late: how many of them came late, dead_lettered, dropped: those in no period.
     """
 
     partition: int
@@ -39,6 +40,8 @@ class PartitionStatus:
     quiet: str
     rows: int
     late: int
+    dead_lettered: int
+    dropped: int
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def _partitions(journal: JournalView | None, ends: Ends | None) -> tuple[Partiti
         lag = range_.end - read_to if range_ and read_to is not None else None
         watermark = "ended" if mark.quiet == "ended" else time_text(mark.watermark)
         end = range_.end if range_ else None
-        found.append(PartitionStatus(number, mark.next_offset, end, lag, watermark, mark.quiet, mark.rows, mark.late))
+        rows = mark.rows, mark.late, mark.dead_lettered, mark.dropped
+        found.append(PartitionStatus(number, mark.next_offset, end, lag, watermark, mark.quiet, *rows))
     return tuple(found)
 
 

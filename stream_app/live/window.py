@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +17,60 @@ from faust.types import TP
 from stream_app.errors import StopTheLine
 from stream_app.events.periods import Periods
 from stream_app.events.segment import decode
+from stream_app.live.late_letters import LateLetters
 from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.topics import TopicSettings
 from stream_app.live.transport import Batch, Known, Offsets
+from stream_app.live.trimming import Trimming, WindowSettings
 from stream_app.pipeline import ingest
 from stream_app.store.journal import Journal
 from stream_app.store.view import StoreView
 from stream_app.telemetry import event
 
+_AT_ONCE = 16  # values of late rows, <= 900 KB each: what is held in memory while they are on their way
+
 
 class Window:
     """The stage that reads segments and writes the journal.
 
-    directory: the worker's state; fixed: the settings that the journal in it must have been made with.
+    directory: the worker's state; fixed: the settings that the journal in it must have been made with; letters: sends
+    late rows, None where none wait.
     """
 
-    def __init__(self, topics: TopicSettings, periods: Periods, directory: Path, fixed: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        topics: TopicSettings,
+        periods: Periods,
+        directory: Path,
+        fixed: Mapping[str, Any],
+        settings: WindowSettings,
+        letters: LateLetters | None = None,
+    ) -> None:
         self.topic, self._source = topics.segments, topics.interactions
         self.hints: dict[TP, int] = {}
         self._periods, self._directory, self._fixed = periods, directory, fixed
         self._journal: Journal | None = None
+        self._trimming = Trimming(settings, directory / STORE)
+        self._letters, self._unsent = letters, 0
 
     async def start(self) -> None:
-        """Nothing is opened before an assignment."""
+        """No database is opened before an assignment. Raises KafkaConnectionError."""
+        if self._letters is not None:
+            await self._letters.start()
 
     async def stop(self) -> None:
         """Closes the journal."""
         self.revoked()
+        if self._letters is not None:
+            await self._letters.stop()
 
     async def starts(self, known: Mapping[TP, Known]) -> Offsets:
-        """The journal's own position.
+        """The journal's own position. Late rows that a crash left unsent are sent first.
 
         Raises StopTheLine kinds: the topic no longer holds it, the journal is unfit, or it is lost beyond rebuilding.
         """
         if self._journal is None:
-            self._journal = Journal.open(self._directory / JOURNAL, self._fixed)
+            self._journal, self._unsent = Journal.open(self._directory / JOURNAL, self._fixed), 0
         position = self._journal.position
         for tp, kafka in known.items():
             if position == 0 < kafka.earliest:
@@ -62,6 +82,7 @@ class Window:
                     f"the journal has read {tp.topic} up to offset {position}, but the topic holds offsets "
                     f"{kafka.earliest} to {kafka.end}: restore the topic, or start over with --new-run"
                 )
+        await self._send_late()
         return {tp: max(position, kafka.earliest) for tp, kafka in known.items()}
 
     def _check_new(self, tp: TP, earliest: int) -> None:
@@ -77,18 +98,37 @@ class Window:
             )
 
     async def take(self, batch: Batch) -> None:
-        """Takes one segment after the other into the journal, each in one synced batch."""
+        """Takes one segment after the other into the journal, each in one synced batch; then late rows are sent."""
+        closed = 0
         for record in batch.records:
             if self._journal is None:
                 return  # revoked while at it: whoever reads next goes on from the journal
             said, source = decode(record.value), self._source
             for period in ingest(self._journal, self._periods, said, record.offset, record.timestamp, source):
                 event("period-closed", period=period.number, rows=period.rows)
+                closed += 1
             # A synced write each: signals, timers and a rebalance must get their turn in between.
             await asyncio.sleep(0)
+        if closed and self._journal is not None:
+            self._trimming.trim(self._journal)
+        await self._send_late()
+
+    async def _send_late(self) -> None:
+        """Late rows that wait go to their topic, and leave the journal once they are there."""
+        journal = self._journal
+        while self._letters is not None and journal is not None:
+            waiting = dict(islice(journal.late_rows(self._unsent), _AT_ONCE))
+            if not waiting:
+                return
+            await self._letters.send(list(waiting.values()))
+            if self._journal is not journal:
+                return  # revoked meanwhile: whoever opens the journal next sends them again
+            journal.late_sent(list(waiting))
+            self._unsent = max(waiting) + 1
 
     def revoked(self) -> None:
         """Closes the journal."""
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+        self._trimming.close()

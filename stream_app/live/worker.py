@@ -9,6 +9,7 @@ from typing import Literal, NoReturn
 from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.live import app
 from stream_app.live.collect import Collect
+from stream_app.live.late_letters import LateLetters
 from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.supervisor import Child, end_with_parent, leave, supervise
 from stream_app.live.topics import check
@@ -78,4 +79,7 @@ def stage_of(settings: WorkerSettings, role: Literal["collect", "window"]) -> ap
     if role == "collect":
         return Collect(settings.kafka, settings.topics, settings.records)
     fixed = fixed_for_journal(settings.records, settings.periods)
-    return Window(settings.topics, settings.periods, settings.state_directory, fixed)
+    letters = None
+    if settings.periods.late == "dead-letter":
+        letters = LateLetters(settings.kafka, settings.topics, settings.records)
+    return Window(settings.topics, settings.periods, settings.state_directory, fixed, settings.window, letters)

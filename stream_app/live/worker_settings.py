@@ -10,6 +10,7 @@ from stream_app.broker import KafkaSettings
 from stream_app.events.periods import AnyPeriods, EqualCount
 from stream_app.events.record import RecordSettings
 from stream_app.live.topics import TopicSettings
+from stream_app.live.trimming import WindowSettings
 
 if TYPE_CHECKING:  # torch takes seconds to load, and the processes that only ingest have no use for it
     from models.learning import LearningSettings
@@ -25,6 +26,7 @@ class WorkerSettings:
     topics: TopicSettings = field(default_factory=TopicSettings)
     records: RecordSettings = field(default_factory=RecordSettings)
     periods: AnyPeriods = field(default_factory=lambda: EqualCount(count=10_000))
+    window: WindowSettings = field(default_factory=WindowSettings)
     learning: LearningSettings | None = None
     """None: its defaults. Only the trainer needs it."""
     collectors: int = 1

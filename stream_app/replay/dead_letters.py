@@ -1,19 +1,26 @@
-"""Rows of a recording that are no valid interactions: written down, one JSON object a line, never silently skipped."""
+"""Rows of a recording that enter no period: written down, one JSON object a line, never silently skipped.
+
+They are no valid interactions, or late ones where `periods.late` is "dead-letter" (reason "late").
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from stream_app.events.record import BadRow
+from stream_app.events.dead_letter import LATE
+from stream_app.events.record import BadRow, RecordSettings
+from stream_app.formats.encode import Encoder
+from stream_app.store.journal_view import JournalView
 
 
 class DeadLetters:
     """`<out>/dead-letters.jsonl`: {"row": number from 0, "reason", "field", "value": text or null}.
 
-    Every replay reads its recording from the beginning, so the file is made anew; without bad rows there is none.
+    Every replay reads its recording from the beginning, so the file is made anew; without such rows there is none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,3 +42,14 @@ class DeadLetters:
         """Give the file back."""
         if self._file is not None:
             self._file.close()
+
+
+def late_letters(journal: JournalView, records: RecordSettings) -> Iterator[list[BadRow]]:
+    """The late rows that wait in the journal, part by part, as the messages that they would be in JSON.
+
+    A replay leaves them there, so that one that goes on after a crash finds those from before as well.
+    """
+    encoder = Encoder(replace(records, format="json"))
+    for _, late in journal.late_rows():
+        messages = zip(late.offsets.tolist(), encoder.messages(late.rows), strict=True)
+        yield [BadRow(offset, LATE, records.time, message) for offset, message in messages]

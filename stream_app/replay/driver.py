@@ -19,7 +19,7 @@ from stream_app.events.record import RecordSettings
 from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.learning import Learner, prepare
 from stream_app.pipeline import Updated, ingest, publish, update
-from stream_app.replay.dead_letters import DeadLetters
+from stream_app.replay.dead_letters import DeadLetters, late_letters
 from stream_app.replay.recording import Recording, digest_of, records_of
 from stream_app.replay.report import Rest, write_report
 from stream_app.replay.results import PeriodResult, ResultLog
@@ -66,8 +66,10 @@ def replay(
         for position, record in enumerate(records_of(recording, settings.records, letters.put)):
             ingest(journal, settings.periods, record, position)
             yield from run.updates()
-        name = recording.name if isinstance(recording, Path) else out.name
-        run.report(name, letters.rows)
+        bad_rows = letters.rows
+        for late in late_letters(journal, settings.records):
+            letters.put(late)
+        run.report(recording.name if isinstance(recording, Path) else out.name, bad_rows)
 
 
 def default_out(recording: Recording) -> Path:
@@ -114,8 +116,14 @@ class _Run:
         from stream_app.replay.picture import draw  # matplotlib takes as long to load as a short replay takes
 
         settings, journal = self._settings, self._journal
-        late = sum(mark.late for mark in journal.marks.values())
-        rest = Rest(late, bad_rows, journal.open_period().rows)
+        marks = journal.marks.values()
+        rest = Rest(
+            late_rows=sum(mark.late for mark in marks),
+            dead_lettered_rows=sum(mark.dead_lettered for mark in marks),
+            dropped_rows=sum(mark.dropped for mark in marks),
+            bad_rows=bad_rows,
+            open_rows=journal.open_period().rows,
+        )
         sections = asdict(settings) | {"recording": name}
         write_report(self._out / REPORT, sections, machine_class(settings.learning), self._done, rest)
         draw(self._out / PICTURE, f"{name}: before training on each period", self._done)

@@ -16,6 +16,7 @@ from stream_app.errors import BadInput
 from stream_app.events.periods import EqualCount
 from stream_app.events.record import BadRow, RecordSettings
 from stream_app.events.segment import END, PartitionSet, Segment, SegmentsRecord
+from stream_app.events.watermark import Late
 from stream_app.formats import recording as files
 from stream_app.formats.decoded import Decoded
 
@@ -43,16 +44,19 @@ def records_of(
     yield Segment(0, offset, offset + 1, np.empty(0, np.int64), nothing, ((offset, END),))
 
 
-def equal_periods(recording: Recording, records: RecordSettings, number: int, lateness: float) -> EqualCount:
+def equal_periods(
+    recording: Recording, records: RecordSettings, number: int, lateness: float, late: Late = "next-period"
+) -> EqualCount:
     """`number` periods of equal size over the whole recording: count = floor(valid rows / number).
 
-    Reads the recording once. Raises BadInput when it has fewer valid rows than periods.
+    What is left of the rows after that stays open, fewer than `number` rows. Where late rows enter no period, the last
+    periods may not fill. Reads the recording once. Raises BadInput when it has fewer valid rows than periods.
     """
     rows = sum(len(decoded.interactions) for decoded in _decoded(recording, records))
     if rows < number:
         name = recording if isinstance(recording, Path) else "the recording"
         raise BadInput(name, f"{rows} valid interactions cannot fill {number} periods", "ask for fewer periods")
-    return EqualCount(count=rows // number, lateness=lateness)
+    return EqualCount(count=rows // number, lateness=lateness, late=late)
 
 
 def digest_of(recording: Recording, records: RecordSettings) -> str | None:

@@ -4,7 +4,8 @@
  "periods": [{"period", "interactions", "samples", "serving", "candidates": {method: {metric: value}}, "version",
               "digest", "seconds": {stage: s}}],
  "summary": {method: {metric: mean over the last 7 scored periods, "periods": how many those are}},
- "totals": {"periods", "interactions", "samples", "versions", "late_rows", "bad_rows", "open_rows", "seconds"}}
+ "totals": {"periods", "interactions", "samples", "versions", "late_rows", "dead_lettered_rows", "dropped_rows",
+            "bad_rows", "open_rows", "seconds"}}
 
 A metric that is not defined (AUC of one class) is null, and a mean is over the periods in which it is defined.
 """
@@ -26,9 +27,15 @@ LAST = 7
 
 @dataclass(frozen=True)
 class Rest:
-    """Rows that are in no closed period or not as sent: late ones (in a later period), bad ones, open ones."""
+    """Rows that are in no closed period or not as sent.
+
+    late_rows: all that came late; dead_lettered_rows, dropped_rows: those of them in no period, the others are in a
+    later one; bad_rows: no valid interactions; open_rows: too few for another period.
+    """
 
     late_rows: int
+    dead_lettered_rows: int
+    dropped_rows: int
     bad_rows: int
     open_rows: int
 

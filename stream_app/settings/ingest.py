@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from stream_app.events.periods import AnyPeriods, EqualCount
 from stream_app.events.record import RecordSettings
+from stream_app.live.trimming import WindowSettings
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.settings.durations import seconds
 from stream_app.settings.serving import ServingSettings
@@ -41,6 +42,8 @@ class IngestSettings(ServingSettings):
         default_factory=lambda: EqualCount(count=DEFAULT_COUNT)
     )
 
+    window: WindowSettings = Field(default_factory=WindowSettings)
+
     @classmethod
     def unjudged(cls, values: Values) -> Values:
         """`values` of a source without those of the learning."""
@@ -55,5 +58,6 @@ class IngestSettings(ServingSettings):
             topics=self.topics,
             records=self.records,
             periods=self.periods,
+            window=self.window,
             collectors=self.collectors,
         )

@@ -169,6 +169,11 @@ class JournalView:
         return self._marks.get(partition, PartitionMark())
 
     @property
+    def kept_from(self) -> int:
+        """The rows of periods before this number have been trimmed."""
+        return self._state.kept_from
+
+    @property
     def last_closed(self) -> UpdatePeriod | None:
         """The newest closed period."""
         return self._last
@@ -254,9 +259,7 @@ def unpack_list(path: Path, key: bytes, value: bytes) -> list[Any]:
 def packed_period(closed: ClosedPeriod) -> bytes:
     """The value of a closed period's record."""
     counts = closed.late, closed.at, closed.dead_lettered, closed.dropped
-    return layout.pack(
-        [astuple(closed.period), closed.first_chunk, closed.end_chunk, dict(closed.offsets), *counts]
-    )
+    return layout.pack([astuple(closed.period), closed.first_chunk, closed.end_chunk, dict(closed.offsets), *counts])
 
 
 def _closed_period(path: Path, key: bytes, value: bytes) -> ClosedPeriod:

@@ -33,6 +33,7 @@ from stream_app.store.chunks import Chunk
 from stream_app.store.database import Database
 from stream_app.store.journal import Journal
 from stream_app.store.journal_view import JournalView
+from stream_app.store.late_outbox import LateRows
 from stream_app.store.layout import ROWS, end_of, numbered, pack, unpack
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -295,6 +296,26 @@ def test_where_a_period_came_from_is_kept_with_it(tmp_path: Path) -> None:
         assert journal.closed_period(1).late > 0
         with pytest.raises(KeyError, match="period 99"):
             journal.closed_period(99)
+
+
+def test_late_rows_wait_in_values_that_fit_and_come_back_as_they_were(tmp_path: Path) -> None:
+    names = [("x" * 400, f"{row}") for row in range(6000)]
+    part = named(segment(3, 50, [Row(row, row % 7, 2, 1) for row in range(6000)]), [tuple(sorted(n)) for n in names])
+    late = np.arange(6000) % 2 == 0
+    values = [value.encode() for value in LateRows.of(part, late).split()]
+    assert len(values) > 1
+    assert max(map(len, values)) <= 900_000
+    back = [LateRows.decode(tmp_path, b"late/0", value) for value in values]
+    assert {one.partition for one in back} == {3}
+    assert [offset for one in back for offset in one.offsets.tolist()] == list(range(50, 6050, 2))
+    assert [row for one in back for row in tuples(one.rows)] == tuples(part.interactions)[::2]
+    assert [c for one in back if one.rows.categories is not None for c in one.rows.categories] == [
+        tuple(sorted(n)) for n in names[::2]
+    ]
+    with pytest.raises(StoreCorrupted, match="late/0"):
+        LateRows.decode(tmp_path, b"late/0", pack({**unpack(tmp_path, b"", values[0]), "offsets": b""}))
+    with pytest.raises(IncompatibleState, match="'prices'"):
+        LateRows.decode(tmp_path, b"late/0", pack({**unpack(tmp_path, b"", values[0]), "prices": [1]}))
 
 
 def test_trimmed_rows_are_gone_and_all_others_stay(tmp_path: Path) -> None:
