@@ -5,7 +5,6 @@ What has hit is printed as it hits; a process that stopped itself goes on after 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -13,10 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgpack
 import pyarrow.parquet as parquet
@@ -103,12 +100,14 @@ class KilledWorker:
 
     def noted(self, process: str, what: str) -> None:
         """A line in the log of hits for what was not in the plan."""
-        note(self.plan, entry=None, process=process, stage="at any moment", point="", n=1, signal=what)
+        note(self.plan, entry=None, process=process, stage="", point="", signal=what)
 
-    def restarts(self) -> dict[str, int]:
-        """How often each child was started again by the supervisor."""
-        said = re.findall(r"^(\S+): ended with (-?\d+), again", self._log.read_text(), re.MULTILINE)
-        return dict(sorted(Counter(name for name, _ in said).items()))
+    def ends(self) -> dict[str, list[int]]:
+        """The exit codes of the children that the supervisor started again, in turn, by their names."""
+        found: dict[str, list[int]] = {}
+        for name, code in re.findall(r"^(\S+): ended with (-?\d+), again", self._log.read_text(), re.MULTILINE):
+            found.setdefault(name, []).append(int(code))
+        return dict(sorted(found.items()))
 
     def _started(self) -> subprocess.Popen[bytes]:
         environment = os.environ | {"KILL_PLAN": str(self.plan)}
@@ -120,7 +119,7 @@ class KilledWorker:
         while not self._over.wait(0.1):
             for hit in hits(self.plan)[told:]:
                 told += 1
-                print(f"{hit['signal']} {hit['process']}: {hit['stage']}, {hit['point']} ({hit['n']})", flush=True)
+                print(f"{hit['process']}: {hit['signal']} {hit['stage']} {hit['point']}", flush=True)
                 if hit["signal"] == "SIGSTOP" and hit["entry"] is not None:
                     asleep[hit["pid"]] = time.monotonic() + STOPPED
             for pid in [pid for pid, until in asleep.items() if time.monotonic() > until]:
@@ -177,26 +176,3 @@ def until(true: Callable[[], bool], what: str) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{PATIENCE:.0f} s have passed without this: {what}")
         time.sleep(0.2)
-
-
-def plain_client(
-    settings: WorkerSettings, directory: Path, recording: Path, count: int, lateness: float = 60.0
-) -> dict[str, Any]:
-    """What `plain_client.py` says of versions and rows; raises CalledProcessError when something differs."""
-    topics = settings.topics
-    named: Sequence[tuple[str, object]] = (
-        ("bootstrap", settings.kafka.bootstrap),
-        ("topic", topics.models),
-        ("directory", directory),
-        ("recording", recording),
-        ("count", count),
-        ("lateness", lateness),
-        ("interactions", topics.interactions),
-        ("segments", topics.segments),
-        ("dead-letters", topics.dead_letters),
-    )
-    arguments = [word for name, value in named for word in (f"--{name}", str(value))]
-    script = str(ROOT / "benchmarks" / "plain_client.py")
-    done = subprocess.run([sys.executable, script, *arguments], check=True, stdout=subprocess.PIPE, text=True)
-    verdict: dict[str, Any] = json.loads(done.stdout)
-    return verdict

@@ -18,6 +18,7 @@ import pyarrow.parquet as parquet
 
 from benchmarks.local_broker import LocalBroker
 from benchmarks.machine import recordings
+from stream_app.live.topics import TopicSettings
 
 PERIODS, PRETRAIN = 31, 10
 LIMIT = 3600.0
@@ -71,11 +72,15 @@ def through_kafka(config: Path, recording: Path, versions: int) -> float:
             worker.wait(timeout=30)
 
 
-def plain_client(bootstrap: str, directory: Path, recording: Path, count: int) -> dict[str, Any]:
-    """What the plain client says; raises CalledProcessError when something differs."""
+def plain_client(
+    bootstrap: str, directory: Path, recording: Path, count: int, topics: TopicSettings | None = None
+) -> dict[str, Any]:
+    """What the plain client says of versions and rows; raises CalledProcessError when something differs."""
+    names = topics or TopicSettings()
     script = Path(__file__).parents[1] / "plain_client.py"
-    arguments = ["--bootstrap", bootstrap, "--topic", "asmg-models", "--directory", str(directory)]
-    arguments += ["--recording", str(recording), "--count", str(count)]
+    arguments = ["--bootstrap", bootstrap, "--topic", names.models, "--directory", str(directory)]
+    arguments += ["--recording", str(recording), "--count", str(count), "--interactions", names.interactions]
+    arguments += ["--segments", names.segments, "--dead-letters", names.dead_letters]
     done = subprocess.run([sys.executable, str(script), *arguments], check=True, stdout=subprocess.PIPE, text=True)
     verdict: dict[str, Any] = json.loads(done.stdout)
     return verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -11,7 +12,8 @@ import pytest
 from replay_helpers import write
 
 from benchmarks.kill_plan import STAGES, hits, plan, write_plan
-from benchmarks.killed_worker import NO_INTERACTIONS, KilledWorker, plain_client, published, send
+from benchmarks.killed_worker import NO_INTERACTIONS, KilledWorker, published, send
+from benchmarks.prove.kafka_equals_replay import plain_client
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.synthetic import drifting_stream
 
@@ -66,12 +68,13 @@ def test_killed_in_every_stage_each_interaction_is_in_one_period_and_every_versi
         send(settings, recording, parts=PERIODS, ahead=2, faults={}, folder=tmp_path)
         published(settings, VERSIONS)
         assert worker.stop() == 0
-        restarts = worker.restarts()
+        ends = worker.ends()
 
     hit = hits(tmp_path / "plan.jsonl")
     assert Counter(one["stage"] for one in hit) == dict.fromkeys(STAGES, 1)
-    assert sum(restarts.values()) >= len(moments)
-    verdict = plain_client(settings, tmp_path / "replay" / "versions", recording, COUNT)
+    assert sum(codes.count(-signal.SIGKILL) for codes in ends.values()) == len(moments)
+    directory = tmp_path / "replay" / "versions"
+    verdict = plain_client(settings.kafka.bootstrap, directory, recording, COUNT, settings.topics)
     assert verdict["equal_content"] == VERSIONS
     counted = (len(rows), PERIODS, REST, 0, 4 * PERIODS * len(NO_INTERACTIONS))
     assert tuple(verdict[name] for name in ("rows", "periods", "open", "late", "refused")) == counted
