@@ -111,6 +111,14 @@ class AccessDenied(StopTheLine):
         self.problem, self.remedy, self.resource = problem, remedy, resource
 
 
+class Fenced(StopTheLine):
+    """The broker refuses this publisher: another one has been opened after it."""
+
+    def __init__(self, place: str, epoch: int) -> None:
+        super().__init__(f"{place}: another publisher was opened after ours (epoch {epoch}); what it had begun is void")
+        self.place, self.epoch = place, epoch
+
+
 class IncompatibleState(StopTheLine):
     """The state directory was made by a format or by settings that do not fit this program."""
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import signal
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
@@ -22,6 +20,7 @@ from faust.types import TP
 
 from stream_app.broker import KafkaSettings
 from stream_app.errors import Unavailable
+from stream_app.live.alone import member_id
 from stream_app.live.seldom import quiet_libraries
 from stream_app.live.transport import Batch, BatchScheduler, BatchSchema, Consumer, Known, Offsets, Transport
 
@@ -50,12 +49,6 @@ class Stage(Protocol):
 
     async def stop(self) -> None:
         """Called once, after the last `take`."""
-
-
-def member_id(name: str, state_directory: Path, index: int) -> str:
-    """A static member id: host, state directory and number tell the processes of one group apart."""
-    place = hashlib.sha256(str(state_directory.absolute()).encode()).hexdigest()[:8]
-    return f"{name}-{socket.gethostname()}-{place}-{index}"
 
 
 def credentials(kafka: KafkaSettings) -> Any:

@@ -9,10 +9,11 @@ rebalance, signals and agents stay Faust's. Rules:
 2. Reading starts where the application says (`Transport.starts`), asked after every assignment, never where Kafka's
    reset policy would. Until then nothing that was fetched is handed on.
 3. Only committed transactions are read.
+4. Who has a partition keeps it when others join (sticky assignment): a stand-by must not take over just by starting.
 
 Private names that it stands on, each guarded by a test (hence `faust-streaming~=0.15.3`): of Faust's consumer
 `_getmany`, `_seek`, `_commit`, `_committed_offset`, `_new_consumer_thread`; of its thread `_create_worker_consumer`,
-`_fetch_records`, `_ensure_consumer`; of aiokafka's consumer `_isolation_level`.
+`_fetch_records`, `_ensure_consumer`; of aiokafka's consumer `_isolation_level`, `_partition_assignment_strategy`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from time import monotonic
 from typing import Any, ClassVar, NamedTuple, cast
 
 import faust
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import NoOffsetForPartitionError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -110,6 +112,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
+        consumer._partition_assignment_strategy = [StickyPartitionAssignor]
         return consumer
 
     async def known(self) -> dict[TP, Known]:

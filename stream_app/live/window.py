@@ -1,7 +1,8 @@
 """The window stage: the segments topic goes into the journal, which decides what is in which update period.
 
 The truth is in the journal: reading starts at the position it holds, and Kafka is told nothing. A stand-by has no
-partition, so it does not open the journal; whoever loses the partition closes it before another may open it.
+partition, so it does not open the journal; whoever loses the partition closes it before another may open it. What is
+noted of that in the directory tells the trainer whether this worker is the active one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.topics import TopicSettings
 from stream_app.live.transport import Batch, Known, Offsets
 from stream_app.live.trimming import Trimming, WindowSettings
+from stream_app.live.window_status import note_window
 from stream_app.pipeline import ingest
 from stream_app.store.journal import Journal
 from stream_app.store.view import StoreView
@@ -55,6 +57,7 @@ class Window:
 
     async def start(self) -> None:
         """No database is opened before an assignment. Raises KafkaConnectionError."""
+        note_window(self._directory, assigned=False)  # what a killed process left there no longer holds
         if self._letters is not None:
             await self._letters.start()
 
@@ -83,6 +86,7 @@ class Window:
                     f"{kafka.earliest} to {kafka.end}: restore the topic, or start over with --new-run"
                 )
         await self._send_late()
+        note_window(self._directory, assigned=True)
         return {tp: max(position, kafka.earliest) for tp, kafka in known.items()}
 
     def _check_new(self, tp: TP, earliest: int) -> None:
@@ -129,6 +133,7 @@ class Window:
     def revoked(self) -> None:
         """Closes the journal."""
         if self._journal is not None:
+            note_window(self._directory, assigned=False)
             self._journal.close()
             self._journal = None
         self._trimming.close()

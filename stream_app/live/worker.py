@@ -8,6 +8,7 @@ from typing import Literal, NoReturn
 
 from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.live import app
+from stream_app.live.alone import alone
 from stream_app.live.collect import Collect
 from stream_app.live.late_letters import LateLetters
 from stream_app.live.state_directory import JOURNAL, STORE
@@ -64,14 +65,15 @@ def run_child(settings: WorkerSettings, role: Role, index: int = 0) -> NoReturn:
 
 def run_role(settings: WorkerSettings, role: Role, index: int = 0) -> None:
     """The work of a child, without a parent; `index` tells several collectors apart."""
-    if role == "trainer":
-        # Imported here: torch takes seconds to load, and the other children have no use for it.
-        from stream_app.live.trainer import train
+    with alone(settings.state_directory, f"{role}-{index}"):
+        if role == "trainer":
+            # Imported here: torch takes seconds to load, and the other children have no use for it.
+            from stream_app.live.trainer import train
 
-        train(settings)
-    else:
-        group = settings.kafka.our("collect_group" if role == "collect" else "window_group", settings.model)
-        app.run(group, settings.kafka, stage_of(settings, role), settings.state_directory, index)
+            train(settings)
+        else:
+            group = settings.kafka.our("collect_group" if role == "collect" else "window_group", settings.model)
+            app.run(group, settings.kafka, stage_of(settings, role), settings.state_directory, index)
 
 
 def stage_of(settings: WorkerSettings, role: Literal["collect", "window"]) -> app.Stage:

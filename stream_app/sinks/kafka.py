@@ -2,18 +2,20 @@
 
 1. A version is one transaction: chunks, then the manifest. Readers are read-committed, so half a version is never seen.
 2. The transactional id is one for each model (`kafka.transactional_id`): whoever opens it last is the publisher, the
-   broker itself fences the others.
+   broker itself fences the others. So it is opened only when there is something to send, and only if `permit` allows.
 3. At most four chunks are under way, because the client's own buffer has no bound.
-4. A publisher that the broker has fenced stops (StopTheLine). After any other trouble the producer is given up, and
-   the next `write` opens a new one and looks at the topic first: what was committed although the answer got lost is not
-   sent again, and a topic that somebody else has written to in between belongs to that publisher (StopTheLine).
+4. A publisher that the broker has fenced is over (Fenced) until the next `open`. After any other trouble the producer
+   is given up, and the next `write` opens a new one and looks at the topic first: what was committed although the
+   answer got lost, or what another publisher has sent meanwhile, is compared and not sent again.
+5. Versions that are missing on the topic (it was trimmed, or made anew) are not sent again: the event
+   `versions-missing` says so, and the next version goes out.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
@@ -27,7 +29,8 @@ from kafka.errors import (
 )
 
 from stream_app.broker import KafkaSettings, reach
-from stream_app.errors import IncompatibleState, SchemaMismatch, StopTheLine, Unavailable
+from stream_app.errors import Fenced, SchemaMismatch, Unavailable
+from stream_app.telemetry import event
 from stream_app.versions.head import Head, head_of
 from stream_app.versions.manifest import Envelope
 from stream_app.versions.messages import Key, Message, pack_progress
@@ -44,47 +47,45 @@ _READ_AHEAD = 16
 class KafkaSink:
     """The versions of one model on `topic`.
 
-    Reading and `head` may be done beside `write`; `write` itself by one thread.
+    Reading and `head` may be done beside `write`; `write` itself by one thread. permit: called before a producer is
+    opened, which fences the one before; raises Unavailable to put that off.
     """
 
-    def __init__(self, kafka: KafkaSettings, topic: str, model: str = "default") -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topic: str,
+        model: str = "default",
+        permit: Callable[[], None] = lambda: None,
+    ) -> None:
         self.kafka, self.topic, self.model = kafka, topic, model
         self.epoch = 0
+        self._permit = permit
         self._producer: Any = None
         self._head: Head | None = None
-        self._attempt = Head()
 
     def open(self) -> Head:
-        """Fences the publisher before us, then reads what it left. Raises Unavailable or SettingsError."""
+        """Reads what is there, and fences nobody. Raises Unavailable or SettingsError."""
         self.close()
-        with self._reaching():
-            reach(self.kafka)
-            producer = self._new_producer()
-            try:
-                producer.init_transactions()
-                head = self.head()
-            except BaseException:
-                _given_up(producer)
-                raise
-        self._producer, self._head, self.epoch = producer, head, head.epoch + 1
-        return head
+        self._head = None
+        self._head = self.head()
+        return self._head
 
     def write(self, version: ModelVersion, envelope: Envelope) -> None:
         """One transaction; see `VersionSink.write`. While the broker is away it may block up to a minute."""
-        head = self._ready()
-        if envelope.run == head.run and version.number <= head.version:
-            return _same(version, head, self.topic)
-        digests = head.digests if envelope.run == head.run else {}
-        self._attempt = Head(
-            version.number, version.digest, envelope.run, self.epoch, {**digests, version.number: version.digest}
-        )
+        place = f"topic {self.topic}"
+        if self._known().holds(version, envelope.run, place):
+            return
+        head = self._publishing()
+        if head.holds(version, envelope.run, place):
+            return  # sent by the publisher before us, after we looked
+        self._tell_missing(head, version.number, envelope.run)
         self._transaction(version.messages(envelope.model_copy(update={"epoch": self.epoch})))
-        self._head = self._attempt
-        return None
+        self._head = head.and_then(version, envelope.run, self.epoch)
 
     def announce(self, stage: str) -> None:
         """Tells subscribers what is going on before the first version; see `VersionSink.announce`."""
-        self._ready()
+        self._publishing()
         self._transaction(iter([pack_progress(self.model, stage)]))
 
     def head(self) -> Head:
@@ -115,28 +116,44 @@ class KafkaSink:
         if producer is not None:
             _given_up(producer)
 
-    def _ready(self) -> Head:
-        """What is on the topic, with a producer at hand (rule 4). Raises ValueError before the first `open`."""
-        last = self._head
-        if last is None:
+    def _known(self) -> Head:
+        if self._head is None:
             raise ValueError("open the sink before writing to it")
-        if self._producer is not None:
-            return last
-        now = self.open()
-        if (now.version, now.digest) not in {(known.version, known.digest) for known in (last, self._attempt)}:
-            self.close()
-            self._head = None
-            raise StopTheLine(self._taken_over(f"version {now.version} is there, of epoch {now.epoch}"))
-        return now
+        return self._head
 
-    def _taken_over(self, evidence: str) -> str:
-        return (
-            f"topic {self.topic}: a newer publisher has taken over ({evidence}); "
-            "one trainer may publish a model: this one has stopped"
-        )
+    def _publishing(self) -> Head:
+        """What is on the topic, with a producer at hand: nobody else can write there any more (rules 2 and 4)."""
+        known = self._known()
+        if self._producer is not None:
+            return known
+        self._permit()
+        with self._reaching():
+            reach(self.kafka)
+            producer = self._new_producer()
+            try:
+                producer.init_transactions()
+                head = self.head()
+            except BaseException:
+                _given_up(producer)
+                raise
+        # A topic made anew has forgotten our epoch, but subscribers have not.
+        self._producer, self._head, self.epoch = producer, head, max(head.epoch, known.epoch, self.epoch) + 1
+        return head
+
+    def _tell_missing(self, head: Head, number: int, run: str) -> None:
+        after = head.version if run == head.run else 0
+        if number > after + 1:
+            event(
+                "versions-missing",
+                "warning",
+                topic=self.topic,
+                first=after + 1,
+                last=number - 1,
+                reason="the topic was trimmed or made anew; who subscribes now begins with the next version",
+            )
 
     def _transaction(self, messages: Iterable[tuple[bytes, bytes]]) -> None:
-        producer, begun = self._producer, time.monotonic()
+        producer = self._producer
         with self._reaching():
             try:
                 producer.begin_transaction()
@@ -148,15 +165,12 @@ class KafkaSink:
                 for future in under_way:
                     future.get(timeout=_ANSWER_SECONDS)
                 producer.commit_transaction()
-            except (InvalidProducerEpochError, ProducerFencedError) as error:
+            except BaseException as error:
                 self.close()
-                if time.monotonic() - begun > _ANSWER_SECONDS:
-                    raise  # an outage so long that the broker may have ended the transaction itself
+                if not _fences(error):
+                    raise
                 self._head = None
-                raise StopTheLine(self._taken_over("another publisher has opened it")) from error
-            except BaseException:
-                self.close()
-                raise
+                raise Fenced(f"topic {self.topic}", self.epoch) from error
 
     def _new_producer(self) -> Any:
         return KafkaProducer(
@@ -262,6 +276,11 @@ def _reached(kafka: KafkaSettings, topic: str) -> Iterator[None]:
         raise Unavailable(f"topic {topic} at {kafka.bootstrap}: {type(error).__name__}: {error}") from error
 
 
+def _fences(error: BaseException) -> bool:
+    """A send after the one that was refused is told the reason only in the arguments of its error."""
+    return any(isinstance(one, InvalidProducerEpochError | ProducerFencedError) for one in (error, *error.args))
+
+
 def _given_up(producer: Any) -> None:
     try:
         producer.close(timeout=1)
@@ -278,13 +297,3 @@ def _number(key: bytes | None) -> int:
         return Key.parse(key).version
     except SchemaMismatch:
         return 2**63
-
-
-def _same(version: ModelVersion, head: Head, topic: str) -> None:
-    """A version that retention has taken from the topic already is not there to be compared."""
-    there = head.digests.get(version.number, version.digest)
-    if there != version.digest:
-        raise IncompatibleState(
-            f"topic {topic} has {there} as version {version.number}, the store has {version.digest}: they come from "
-            "different data, settings or machines; start over with --new-run, or restore the state directory"
-        )

@@ -30,17 +30,18 @@ class VersionSink(Protocol):
     """One model's versions in one place. `write` needs `open` first; reading does not."""
 
     def open(self) -> Head:
-        """Called once before the first `write`: replaces an older publisher and says what is there.
+        """Called before the first `write`, and again after Fenced: says what is there, and changes nothing.
 
-        The epoch of this publisher is one more than the largest found. Raises Unavailable; then it may be called again.
+        The first that is sent replaces the publisher before; its epoch is one more than the largest there. Raises
+        Unavailable; then it may be called again.
         """
         ...
 
     def write(self, version: ModelVersion, envelope: Envelope) -> None:
         """All of the version or nothing; the same version again changes nothing. The sink sets the envelope's epoch.
 
-        Raises Unavailable (call it again, later), StopTheLine (another publisher has taken over, or the place holds
-        another version under this number).
+        Raises Unavailable (call it again, later), Fenced (another publisher was opened after this one), StopTheLine
+        (the place holds another version under this number, another parent of it, or a newer run).
         """
         ...
 

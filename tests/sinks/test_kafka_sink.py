@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import msgpack
 import numpy as np
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from simulators import chain, envelope, tiny_version
 
 from stream_app.broker import KafkaSettings
-from stream_app.errors import StopTheLine, Unavailable
+from stream_app.errors import Fenced, IncompatibleState, Unavailable
 from stream_app.sinks import KafkaSink
 from stream_app.sinks import kafka as sink_module
+from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.versions.assembler import assembled
 
 CHAIN = chain(4)
@@ -52,14 +54,97 @@ def test_a_replaced_publisher_is_fenced_and_what_it_left_is_never_seen(broker: s
     old = opened(broker, model_topic)
     old.write(CHAIN[0], envelope())
     new = opened(broker, model_topic)
-    with pytest.raises(StopTheLine, match="taken over"):
+    new.announce("is there")
+    with pytest.raises(Fenced) as refusal:
         old.write(tiny_version(2, CHAIN[0].digest, seed=5), envelope())
+    assert refusal.value.epoch == 1
     with pytest.raises(ValueError, match="open"):
         old.write(CHAIN[1], envelope())
     new.write(CHAIN[1], envelope())
     head = new.head()
     assert (head.version, head.digest, head.epoch) == (2, CHAIN[1].digest, 2)
     new.close()
+
+
+@pytest.mark.broker
+def test_who_looks_or_has_nothing_new_fences_nobody(broker: str, model_topic: str) -> None:
+    active = opened(broker, model_topic)
+    active.write(CHAIN[0], envelope())
+    stand_by = opened(broker, model_topic)
+    stand_by.write(CHAIN[0], envelope())
+    active.write(CHAIN[1], envelope())
+    assert numbers(active) == [1, 2]
+    active.close()
+
+
+@pytest.mark.broker
+def test_without_a_permit_nobody_is_fenced_and_with_it_the_write_goes_on(broker: str, model_topic: str) -> None:
+    refusals = [Unavailable("not yet")]
+
+    def permit() -> None:
+        if refusals:
+            raise refusals.pop()
+
+    active = opened(broker, model_topic)
+    active.write(CHAIN[0], envelope())
+    next_one = KafkaSink(KafkaSettings(broker), model_topic, permit=permit)
+    next_one.open()
+    with pytest.raises(Unavailable, match="not yet"):
+        next_one.write(CHAIN[1], envelope())
+    active.write(CHAIN[1], envelope())
+    next_one.write(CHAIN[2], envelope())
+    assert numbers(active) == [1, 2, 3]
+    for sink in (active, next_one):
+        sink.close()
+
+
+@pytest.mark.broker
+def test_what_another_publisher_sent_meanwhile_is_compared_and_not_sent_again(broker: str, model_topic: str) -> None:
+    late, first = opened(broker, model_topic), opened(broker, model_topic)
+    for version in CHAIN[:2]:
+        first.write(version, envelope())
+    before = list(first.read())
+    for version in CHAIN[:2]:
+        late.write(version, envelope())
+    with pytest.raises(IncompatibleState, match="version 3 follows"):
+        late.write(tiny_version(3, "0" * 64), envelope())
+    assert list(first.read()) == before
+    late.write(CHAIN[2], envelope())
+    assert late.head().epoch == 2
+    late.close()
+
+
+@pytest.mark.broker
+def test_on_a_topic_that_was_made_anew_versions_go_on_and_who_followed_the_old_one_gets_them(
+    broker: str, model_topic: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink_module, "_ANSWER_SECONDS", 1.0)
+    caplog.set_level("INFO")
+    sink = opened(broker, model_topic)
+    for version in CHAIN[:2]:
+        sink.write(version, envelope())
+    settings = SubscriberSettings(KafkaSettings(broker), model_topic)
+    with ModelSubscriber(settings) as subscriber:
+        subscriber.wait(timeout=30, version=2)
+        admin = KafkaAdminClient(bootstrap_servers=broker)
+        admin.delete_topics([model_topic])
+        with pytest.raises(Unavailable):
+            sink.write(CHAIN[2], envelope())
+        admin.create_topics({model_topic: {"num_partitions": 1, "replication_factor": 1}})
+        admin.close()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                sink.write(CHAIN[2], envelope())
+                break
+            except Unavailable:
+                assert time.monotonic() < deadline
+        assert subscriber.wait(timeout=30, version=3).version.digest == CHAIN[2].digest
+    assert numbers(sink) == [3]
+    (told,) = [record.asmg_fields for record in caplog.records if record.message == "versions-missing"]
+    assert (told["first"], told["last"]) == (1, 2)
+    assert sink.head().epoch >= 2
+    sink.close()
 
 
 @pytest.mark.broker
