@@ -15,6 +15,10 @@ Every class carries fields beside its text, so that callers and tests need not p
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -86,7 +90,23 @@ class NewerRun(StopTheLine):
 
 
 class StoreCorrupted(StopTheLine):
-    """What was read back from disk is not what was written."""
+    """What was read back from disk is not what was written. Both databases can be made anew from what came before."""
+
+    REMEDY = (
+        "move this directory away and start again: a journal is read again from the segments topic, a store is learned "
+        "again from the journal (in a replay: from the recording)"
+    )
+
+    def __init__(self, problem: str, remedy: str = REMEDY) -> None:
+        super().__init__(f"{problem}; {remedy}")
+
+
+class DiskRefuses(StopTheLine):
+    """The disk does not take what must be written; what it took before is whole, and starting again goes on from it."""
+
+    def __init__(self, path: str | Path, problem: str, remedy: str) -> None:
+        super().__init__(f"{path}: {problem}; {remedy}")
+        self.path, self.problem, self.remedy = str(path), problem, remedy
 
 
 class StoreLocked(StopTheLine):
@@ -167,3 +187,31 @@ class StaleEpoch(VersionRejected):
 
 class VersionGap(VersionRejected):
     """Chunks of the version are missing (for instance because compaction took them)."""
+
+
+_ROOM = "make room there (space, quota or the limit on file sizes) and start again: nothing is lost"
+_RIGHT = "give this user the right to it, or name another directory, and start again"
+_REMEDIES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EFBIG: _ROOM} | {
+    errno.EACCES: _RIGHT,
+    errno.EPERM: _RIGHT,
+    errno.EROFS: _RIGHT,
+}
+
+
+def disk_refusal(path: str | Path, problem: str) -> DiskRefuses | None:
+    """The answer to what the system, or a library in its words, says of writing to `path`; None for other problems."""
+    found = (remedy for number, remedy in _REMEDIES.items() if os.strerror(number) in problem)
+    remedy = next(found, None)
+    return None if remedy is None else DiskRefuses(path, problem, remedy)
+
+
+@contextmanager
+def on_disk(path: str | Path) -> Iterator[None]:
+    """What is done in here writes to `path` or below. Raises DiskRefuses when the disk does not take it."""
+    try:
+        yield
+    except OSError as error:
+        refusal = disk_refusal(error.filename or path, error.strerror or str(error))
+        if refusal is None:
+            raise
+        raise refusal from error

@@ -62,7 +62,7 @@ def clean(environment: dict[str, str]) -> dict[str, str]:
 def published(out: Path) -> dict[str, tuple[str, str]]:
     """Folder -> SHA-256 of the content bytes and of the tensors, by msgpack and hashlib alone."""
     found = {}
-    for folder in sorted((out / "versions").iterdir()):
+    for folder in sorted((out / "versions").glob("[0-9]*")):
         content = msgpack.unpackb((folder / "manifest.msgpack").read_bytes())["content"]
         tensors = (folder / "model.safetensors").read_bytes()
         found[folder.name] = (hashlib.sha256(content).hexdigest(), hashlib.sha256(tensors).hexdigest())

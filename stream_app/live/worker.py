@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Literal, NoReturn
 
+from stream_app.errors import on_disk
 from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.live import app
 from stream_app.live.alone import alone
@@ -59,7 +60,8 @@ def check_state(settings: WorkerSettings) -> None:
 def run_child(settings: WorkerSettings, role: Role, index: int = 0) -> NoReturn:
     """What a child process runs, until SIGTERM or until its parent is gone; it does not return. Raises AsmgErrors."""
     end_with_parent()
-    run_role(settings, role, index)
+    with on_disk(settings.state_directory):
+        run_role(settings, role, index)
     leave()
 
 

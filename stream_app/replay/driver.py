@@ -14,6 +14,7 @@ from pathlib import Path
 
 from models.learning import LearningSettings, machine_class
 from models.pretraining import Pretraining
+from stream_app.errors import on_disk
 from stream_app.events.periods import AnyPeriods, EqualCount
 from stream_app.events.record import RecordSettings
 from stream_app.fixed import fixed_for_journal, fixed_for_store
@@ -58,7 +59,7 @@ def replay(
     digest = digest_of(recording, settings.records)  # first of all: a file that cannot be read leaves nothing behind
     fixed = fixed_for_journal(settings.records, settings.periods) | {"recording.sha256": digest}
     prepare(settings.learning)
-    with ExitStack() as stack:
+    with on_disk(out), ExitStack() as stack:
         journal = stack.enter_context(closing(Journal.open(out / JOURNAL, fixed)))
         run = _Run(journal, settings, out, stack, stage)
         yield from run.resumed()
@@ -91,9 +92,7 @@ class _Run:
         self._log = stack.enter_context(closing(ResultLog(out / RESULTS)))
         self._learner = Learner(settings.learning, self._passed)
         self._last: Updated | None = None
-        self._done = self._log.done(
-            [c.period.number for c in journal.periods() if c.period.number <= self._store.last_period]
-        )
+        self._done = self._log.done(self._store.last_period, (c.period.number for c in journal.periods()))
 
     def resumed(self) -> Iterator[PeriodResult]:
         """What was done before; hands over what was still waiting in the outbox."""

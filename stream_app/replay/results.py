@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from typing import Any
 from models.metrics import Score
 from stream_app.errors import StoreCorrupted
 from stream_app.pipeline import Updated
+
+_REMEDY = "restore the file, or begin anew with --new-run"
 
 METRICS = ("auc", "log_loss", "auc_seen_items", "log_loss_seen_items")
 
@@ -72,15 +74,15 @@ class ResultLog:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def done(self, numbers: list[int]) -> list[PeriodResult]:
-        """The results of these periods. Raises StoreCorrupted when one is not there."""
-        for number in numbers:
-            if number not in self._results:
-                raise StoreCorrupted(
-                    f"{self._path}: the result of period {number} is gone; restore the file, or begin anew "
-                    "with --new-run"
-                )
-        return [self._results[number] for number in numbers]
+    def done(self, last: int, closed: Iterable[int]) -> list[PeriodResult]:
+        """The results up to period `last`, in order; of a journal that is made anew `closed` are few or none.
+
+        closed: numbers of periods. Raises StoreCorrupted when one up to `last` has no result.
+        """
+        for number in closed:
+            if number <= last and number not in self._results:
+                raise StoreCorrupted(f"{self._path}: the result of period {number} is gone", _REMEDY)
+        return [self._results[number] for number in sorted(self._results) if number <= last]
 
     def close(self) -> None:
         """Give the file back."""
@@ -98,7 +100,7 @@ def _read(path: Path) -> dict[int, PeriodResult]:
     try:
         parsed = [PeriodResult(**json.loads(line)) for line in data[:whole].splitlines()]
     except (ValueError, TypeError) as error:
-        raise StoreCorrupted(f"{path}: {error}; restore the file, or begin anew with --new-run") from error
+        raise StoreCorrupted(f"{path}: {error}", _REMEDY) from error
     return {result.period: result for result in parsed}
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
-from stream_app.errors import IncompatibleState, VersionRejected
+from stream_app.errors import IncompatibleState, VersionRejected, on_disk
 from stream_app.versions.head import Head, head_of
 from stream_app.versions.manifest import Envelope
 from stream_app.versions.messages import PROGRESS_KEY, Manifest, Message, chunk_key, manifest_key, pack_progress
@@ -44,12 +44,20 @@ class DirectorySink:
         return head
 
     def write(self, version: ModelVersion, envelope: Envelope) -> None:
-        """Raises IncompatibleState when another version is there under this number; nothing is changed then."""
+        """Raises IncompatibleState when another version is there under this number; nothing is changed then.
+
+        Raises DiskRefuses when there is no room: the version is not there then, and may be written again.
+        """
         if not self.epoch:
             raise ValueError("open the sink before writing to it")
         target = self.path / f"{version.number:06d}"
         if (target / MANIFEST).exists():
             return self._compare(target, version)
+        with on_disk(self.path):
+            self._write(target, version, envelope)
+        return None
+
+    def _write(self, target: Path, version: ModelVersion, envelope: Envelope) -> None:
         aside = self.path / f"{_ASIDE}{target.name}"
         _remove(aside)
         aside.mkdir()
@@ -59,7 +67,6 @@ class DirectorySink:
         _sync_folder(aside)
         aside.rename(target)
         _sync_folder(self.path)
-        return None
 
     def announce(self, stage: str) -> None:
         """Tells subscribers what is going on before the first version; see `VersionSink.announce`."""

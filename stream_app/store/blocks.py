@@ -31,9 +31,9 @@ def read_block(database: Database, digest: bytes) -> bytes:
     """The bytes of a block. Raises StoreCorrupted when it is missing or is not what its name says."""
     value = database.get(block_key(digest))
     if value is None:
-        raise StoreCorrupted(f"{database.path}: block {digest.hex()[:16]} is missing; restore the directory")
+        raise StoreCorrupted(f"{database.path}: block {digest.hex()[:16]} is missing")
     if hashlib.sha256(value).digest() != digest:
-        raise StoreCorrupted(f"{database.path}: block {digest.hex()[:16]} is damaged; restore the directory")
+        raise StoreCorrupted(f"{database.path}: block {digest.hex()[:16]} is damaged")
     return value
 
 

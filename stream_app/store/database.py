@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,7 +26,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from stream_app.errors import StopTheLine, StoreCorrupted, StoreLocked
+from stream_app.errors import StopTheLine, StoreCorrupted, StoreLocked, disk_refusal
 
 VALUE_LIMIT = 900_000
 """Bytes that a value may have: rule 2, with room for its key and header."""
@@ -131,8 +133,11 @@ class Database:
         return True
 
     def close(self) -> None:
-        """Give the database back; nothing is lost, every write is already synced. Closing twice does nothing."""
-        with translated(self.path), suppress(DbClosedError):
+        """Give the database back; nothing is lost, every write is already synced. Closing twice does nothing.
+
+        After a failed write RocksDB complains once more; what matters has been raised then.
+        """
+        with suppress(Exception):
             self._rdict.close()
 
 
@@ -141,25 +146,32 @@ def exists(path: Path) -> bool:
     if (path / "CURRENT").exists():
         return True
     if any(path.glob("*.sst")):
-        raise StoreCorrupted(f"{path}: the file CURRENT is gone, but data files are there; restore the directory")
+        raise StoreCorrupted(f"{path}: the file CURRENT is gone, but data files are there")
     return False
 
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn rocksdict's nameless exceptions into ours; those of Python pass."""
+    """Turn what rocksdict raises into errors that name `path` and the remedy; mistakes of ours pass.
+
+    Raises DiskRefuses, StoreLocked, StoreCorrupted, StopTheLine; MemoryError, which a new process may not meet again.
+    """
     try:
         yield
     except DbClosedError as error:
         raise StopTheLine(f"{path}: the database was closed after an error; start again") from error
     except Exception as error:
-        if type(error) is not Exception:  # rocksdict raises the bare class; a TypeError is a mistake of ours
-            raise
+        if type(error) is not Exception and not isinstance(error, OSError):
+            raise  # rocksdict raises the bare class, or what the system said; a TypeError is a mistake of ours
         problem = str(error)
+        if refusal := disk_refusal(path, problem):
+            raise refusal from error
+        if os.strerror(errno.ENOMEM) in problem:
+            raise MemoryError(f"{path}: {problem}") from error
         if problem.startswith(("IO error: While lock file", "IO error: lock hold")):
             raise StoreLocked(path) from error
         if problem.startswith(("Corruption", "IO error: No such file")):
-            raise StoreCorrupted(f"{path}: {problem}; restore the directory, or begin anew with --new-run") from error
+            raise StoreCorrupted(f"{path}: {problem}") from error
         raise StopTheLine(f"{path}: {problem}") from error
 
 

@@ -205,7 +205,8 @@ class JournalView:
         if period.number < self._state.kept_from:
             raise IncompatibleState(
                 f"{self._database.path}: the rows of period {period.number} are no longer kept (from period "
-                f"{self._state.kept_from} on they are); begin anew with --new-run"
+                f"{self._state.kept_from} on they are); move this directory away and start again: "
+                "it is read again from the segments topic"
             )
         closed = self.closed_period(period.number)
         chunks = [

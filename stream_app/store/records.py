@@ -71,7 +71,7 @@ def read_record(database: Database, key: bytes) -> Any:
     """What was sealed under `key`. Raises StoreCorrupted when it is missing or not what was written."""
     record = database.get(key)
     if record is None:
-        raise StoreCorrupted(f"{database.path}: record {key!r} is missing; restore the directory")
+        raise StoreCorrupted(f"{database.path}: record {key!r} is missing")
     if hashlib.sha256(record[_SEAL:]).digest() != record[:_SEAL]:
-        raise StoreCorrupted(f"{database.path}: record {key!r} is damaged; restore the directory")
+        raise StoreCorrupted(f"{database.path}: record {key!r} is damaged")
     return unpack(database.path, key, record[_SEAL:])
