@@ -205,8 +205,45 @@ def send_late(opened: Journal, topic: dict[tuple[int, int], list[Row]], acknowle
         opened.late_sent([number for number, _ in waiting])
 
 
+@st.composite
+def silent_streams(draw: st.DrawFn) -> tuple[Sequence[Log], list[SegmentsRecord]]:
+    """Wild streams whose partitions appear one after the other and fall silent now and then."""
+    logs, stream = draw(wild_streams())
+    seen, found = dict.fromkeys(range(len(logs)), 0), list[SegmentsRecord]()
+    for record in stream:
+        if draw(st.booleans()):
+            found.append(PartitionSet(draw(st.integers(1, len(logs)))))
+        for partition in draw(st.sets(st.sampled_from(range(len(logs))))):
+            found.append(IdleMark(partition, seen[partition]))
+        if isinstance(record, Segment):
+            seen[record.partition] = record.next_offset
+        found.append(record)
+    return logs, found
+
+
 @few
-@given(wild_streams(), st.data())
+@given(silent_streams(), st.sampled_from(["next-period", "dead-letter"]), st.integers(1, 60))
+def test_whatever_appears_or_falls_silent_a_closed_period_stays_as_it_is_and_each_row_is_in_one_place(
+    drawn: tuple[Sequence[Log], list[SegmentsRecord]], policy: Late, length: int
+) -> None:
+    logs, stream = drawn
+    periods = EventTime(length=length * 1e-6, lateness=LATENESS, late=policy)
+    found: dict[int, list[Row]] = {}
+    with journal() as opened:
+        for position, record in enumerate(stream):
+            before, closed = found, ingest(opened, periods, record, position)
+            found = stored_periods(opened) if closed else before
+            assert {number: found[number] for number in before} == before
+        left_out = [row for _, part in opened.late_rows() for row in tuples(part.rows)]
+        late = sum(mark.late for mark in opened.marks.values())
+    assert late == len(left_out) or policy == "next-period"
+    assert sorted([*counted(found).elements(), *left_out]) == sorted(
+        r for log in logs for r in log if isinstance(r, Row)
+    )
+
+
+@few
+@given(silent_streams(), st.data())
 def test_a_restart_anywhere_changes_nothing(
     drawn: tuple[Sequence[Log], list[SegmentsRecord]], data: st.DataObject
 ) -> None:
@@ -320,6 +357,46 @@ def test_a_partition_that_appears_later_starts_at_the_current_watermark() -> Non
         periods_found = stored_periods(opened)
         assert periods_found[1] == [Row(100 + i, 0, i, 1) for i in range(5)]
         assert Row(50, 1, 1, 1) in periods_found[2]
+
+
+def test_a_partition_that_appears_after_the_end_is_waited_for_and_its_old_rows_go_behind_what_is_closed() -> None:
+    periods = EqualCount(count=2, lateness=0.0)
+    with journal() as opened:
+        ingest(opened, periods, PartitionSet(1), 0)
+        ingest(opened, periods, segment(0, 0, [*(Row(100 + i, 0, i, 1) for i in range(3)), END]), 1)
+        assert opened.open_period().watermark == END
+        assert ingest(opened, periods, PartitionSet(2), 2) == []
+        assert (opened.open_period().watermark, opened.open_period().held_back_by) == (None, (1,))
+        assert ingest(opened, periods, segment(1, 0, [Row(90, 1, 1, 1), Row(103, 1, 2, 1)]), 3) == [
+            UpdatePeriod(2, 102, 103, 2, used=2)
+        ]
+        assert opened.mark(1).late == 1
+        ingest(opened, periods, segment(1, 2, [END]), 4)
+        assert stored_periods(opened) == {
+            1: [Row(100, 0, 0, 1), Row(101, 0, 1, 1)],
+            2: [Row(90, 1, 1, 1), Row(102, 0, 2, 1)],
+        }
+        assert (opened.open_period().rows, opened.open_period().watermark) == (1, END)
+
+
+def test_a_partition_that_appears_while_others_are_idle_starts_where_the_others_are() -> None:
+    periods = EqualCount(count=5, lateness=0.0)
+    with journal() as opened:
+        ingest(opened, periods, PartitionSet(2), 0)
+        ingest(opened, periods, segment(0, 0, [Row(100 + i, 0, i, 1) for i in range(12)]), 1)
+        ingest(opened, periods, IdleMark(1, 0), 2)
+        ingest(opened, periods, PartitionSet(3), 3)
+        assert (opened.mark(2).watermark, opened.open_period().held_back_by) == (111, (0, 2))
+        ingest(opened, periods, IdleMark(0, 12), 4)
+        ingest(opened, periods, IdleMark(2, 0), 5)
+        assert opened.open_period().watermark is None  # all are idle: there is no telling where the stream is
+        ingest(opened, periods, PartitionSet(4), 6)
+        assert (opened.mark(3).watermark, opened.open_period().held_back_by) == (None, (3,))
+        closed = ingest(opened, periods, segment(3, 0, [Row(n, 3, n, 1) for n in (109, 110, 111, 112)]), 7)
+        assert [(period.number, period.start) for period in closed] == [(3, 110)]
+        assert opened.mark(3).late == 1  # 109: its period is closed; the others are not
+        assert stored_periods(opened)[2] == [Row(105 + i, 0, 5 + i, 1) for i in range(5)]
+        assert sorted(row.time for row in stored_periods(opened)[3]) == [109, 110, 110, 111, 111]
 
 
 def test_a_partition_set_that_shrinks_is_stale_and_changes_nothing() -> None:

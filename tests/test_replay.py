@@ -87,6 +87,7 @@ def test_the_command_line_gives_the_bytes_and_the_report_of_the_import(
 ) -> None:
     done = asmg("replay", recording, *FLAGS, "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "900 interactions; 5 in no full period" in done.stdout
     assert published(tmp_path / "run") == published(whole[0])
     assert report(tmp_path / "run")["summary"] == report(whole[0])["summary"]
 

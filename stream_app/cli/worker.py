@@ -23,6 +23,11 @@ def add(commands: Commands) -> None:
     worker.add_argument(
         "--new-run", action="store_true", help="put the state directory aside and begin anew; give it once"
     )
+    worker.add_argument(
+        "--until-end",
+        action="store_true",
+        help="end once every partition has ended (asmg produce --end) and all of it is trained and published",
+    )
     worker.add_argument("--child", choices=("collect", "window", "trainer"), help=argparse.SUPPRESS)
     worker.add_argument("--index", type=int, default=0, help=argparse.SUPPRESS)
 
@@ -34,6 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     from stream_app.learning import check_device
     from stream_app.live.supervisor import leave
     from stream_app.live.topics import check
+    from stream_app.live.until_end import what_stays
     from stream_app.live.worker import run_child, run_worker
     from stream_app.telemetry import configure
 
@@ -45,7 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.new_run:
         check(settings.kafka, settings.topics)  # a worker that cannot start changes nothing
         _begin_anew(settings.state_directory)
-    run_worker(settings.worker(), child_command(arguments))
+    if run_worker(settings.worker(), child_command(arguments), arguments.until_end):
+        print(what_stays(settings.worker()), flush=True)
     leave()
 
 

@@ -5,7 +5,8 @@ Rules:
 1. A child that ends is started again, after 0.5 s at first and at most 30 s later. Exit codes 2 and 3 say that a
    restart cannot help: then everything ends, with that code and the child's own words.
 2. A child ends when the pipe to its parent closes, so that nothing is left running whatever happens to the parent.
-3. SIGTERM and SIGINT end everything within 5 s; whoever has not ended in order by then is killed, which loses nothing,
+3. `until` is asked about once a second; once it says so, everything ends in the same way.
+4. SIGTERM and SIGINT end everything within 5 s; whoever has not ended in order by then is killed, which loses nothing,
    since every write of a child is whole or not there.
 """
 
@@ -17,7 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from types import FrameType
@@ -30,6 +31,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 STEADY = 60.0
 """Seconds after which a child counts as running well: its next restart is as quick as the first."""
 GRACE = 4.0
+ASK_EVERY = 1.0
 _TICK = 0.05
 
 
@@ -98,23 +100,56 @@ class _Running:
                 print(f"{self.child.name}: {text}", file=sys.stderr, flush=True)
 
 
-def supervise(children: Sequence[Child], told: threading.Event | None = None) -> None:
-    """Keeps `children` running until SIGTERM or SIGINT (or `told` is set), then ends them. Raises ChildFailed.
+class _Asking:
+    """Asks `until` in a thread of its own: it may have to wait for a broker, and signals must not."""
 
-    Call it in the main thread, where signals arrive. What the children say on stderr is passed on, with their names.
+    def __init__(self, until: Callable[[], bool]) -> None:
+        self._until, self._answer, self._stop = until, False, threading.Event()
+        self._error: Exception | None = None
+        threading.Thread(target=self._ask, name="until", daemon=True).start()
+
+    @property
+    def answer(self) -> bool:
+        """Whether it has said so. Raises what it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._answer
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _ask(self) -> None:
+        try:
+            while not self._answer and not self._stop.wait(ASK_EVERY):
+                self._answer = self._until()
+        except Exception as error:
+            self._error = error
+
+
+def supervise(
+    children: Sequence[Child], told: threading.Event | None = None, until: Callable[[], bool] = lambda: False
+) -> bool:
+    """Keeps `children` running until SIGTERM or SIGINT (or `told` is set), then ends them; returns False.
+
+    until: asked about once a second, by one thread; once it returns true, the children are ended as well, and so does
+    this. Call it in the main thread, where signals arrive. What the children say on stderr is passed on, with their
+    names. Raises ChildFailed, and what `until` raises.
     """
     told = told or threading.Event()
     running = [_Running(child) for child in children]
+    asking = _Asking(until)
     with _signals(told):
         try:
-            while not told.wait(_TICK):
+            while not asking.answer and not told.wait(_TICK):
                 for child in running:
                     if (code := child.ended()) is not None:
                         again = child.start_at - monotonic()
                         print(f"{child.child.name}: ended with {code}, again in {again:.1f} s", file=sys.stderr)
                     if child.process is None and monotonic() >= child.start_at:
                         child.start()
+            return asking.answer
         finally:
+            asking.stop()
             _end([child for child in running if child.process is not None])
 
 

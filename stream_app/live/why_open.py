@@ -17,7 +17,10 @@ def why_open(found: OpenPeriod, periods: AnyPeriods) -> tuple[str, ...]:
         silent = [f"partition {n} has no rows yet: it holds back the watermark" for n in found.held_back_by]
         return tuple(silent) or ("no partition has rows yet",)
     if found.watermark == END:
-        return (f"all partitions have ended: the remaining {found.rows:,} rows stay open",)
+        if not found.rows:
+            return ("all partitions have ended: nothing is left open",)
+        ended = f"all partitions have ended: the remaining {found.rows:,} rows stay open"
+        return (ended, f"a period has {periods.count:,}") if isinstance(periods, EqualCount) else (ended,)
     if isinstance(periods, EqualCount):
         return _by_count(found, periods.count, periods.lateness)
     return _by_time(found, periods.length_us)

@@ -85,8 +85,8 @@ class Window:
                     f"the journal has read {tp.topic} up to offset {position}, but the topic holds offsets "
                     f"{kafka.earliest} to {kafka.end}: restore the topic, or start over with --new-run"
                 )
-        await self._send_late()
         note_window(self._directory, assigned=True)
+        await self._send_late()
         return {tp: max(position, kafka.earliest) for tp, kafka in known.items()}
 
     def _check_new(self, tp: TP, earliest: int) -> None:

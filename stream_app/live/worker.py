@@ -15,6 +15,7 @@ from stream_app.live.late_letters import LateLetters
 from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.supervisor import Child, end_with_parent, leave, supervise
 from stream_app.live.topics import check
+from stream_app.live.until_end import UntilEnd
 from stream_app.live.window import Window
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.store import view
@@ -24,10 +25,11 @@ from stream_app.store.layout import check_fixed, open_beside
 Role = Literal["collect", "window", "trainer"]
 
 
-def run_worker(settings: WorkerSettings, command: Sequence[str]) -> None:
-    """Runs a worker until SIGTERM or SIGINT. Call it in the main thread.
+def run_worker(settings: WorkerSettings, command: Sequence[str], until_end: bool = False) -> bool:
+    """Runs a worker until SIGTERM or SIGINT; returns whether the stream has ended. Call it in the main thread.
 
-    command: the command line that becomes a child's when "--child ROLE --index N" is added to it.
+    command: the command line that becomes a child's when "--child ROLE --index N" is added to it. until_end: end once
+    the stream has ended and all of it is trained and published.
     Raises Unavailable (no broker, no topic), SettingsError (an unfit topic), IncompatibleState or StoreCorrupted (an
     unfit state directory), ChildFailed.
     """
@@ -38,7 +40,8 @@ def run_worker(settings: WorkerSettings, command: Sequence[str]) -> None:
         ("window", "window", 0),
         ("trainer", "trainer", 0),
     ]
-    supervise([Child(name, (*command, "--child", role, "--index", str(n))) for name, role, n in roles])
+    children = [Child(name, (*command, "--child", role, "--index", str(n))) for name, role, n in roles]
+    return supervise(children, until=UntilEnd(settings) if until_end else lambda: False)
 
 
 def check_state(settings: WorkerSettings) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from live_helpers import PATIENCE
 
+from stream_app.errors import StoreCorrupted
 from stream_app.live.supervisor import Child, ChildFailed, supervise
 
 LIVING = "from stream_app.live.supervisor import end_with_parent; end_with_parent(); import time; time.sleep(600)"
@@ -68,6 +69,27 @@ def test_a_child_that_crashes_is_started_again(tmp_path: Path) -> None:
     supervise([child("collect", mark(starts) + "raise SystemExit(1)")], told)
     watcher.join()
     assert len(set(lines(starts, 3))) >= 3
+
+
+def test_until_ends_the_children_in_order_and_what_it_raises_is_told(tmp_path: Path) -> None:
+    steady = child("steady", mark(tmp_path / "steady") + LIVING)
+    assert supervise([steady], until=(tmp_path / "steady").exists)
+    assert gone(lines(tmp_path / "steady", 1)[0])
+
+    def unfit() -> bool:
+        lines(tmp_path / "steady", 2)
+        raise StoreCorrupted("the journal is damaged")
+
+    with pytest.raises(StoreCorrupted, match="the journal is damaged"):
+        supervise([steady], until=unfit)
+    assert gone(lines(tmp_path / "steady", 2)[1])
+
+
+def test_a_child_that_fails_for_good_ends_the_wait_for_the_end_with_its_own_code(tmp_path: Path) -> None:
+    failing = child("trainer", "raise SystemExit(3)")
+    with pytest.raises(ChildFailed) as caught:
+        supervise([child("steady", LIVING), failing], until=lambda: False)
+    assert caught.value.exit_code == 3
 
 
 def test_a_supervisor_that_is_killed_leaves_no_child_behind(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ def found(
         (found(12_000, 0, (1,)), COUNT, "partition 1 holds the watermark back"),
         (found(12_000, 0, (1, 3)), COUNT, "partitions 1, 3 hold the watermark back"),
         (found(7, (2 * 3600 - 12) * SECOND, (1,)), HOUR, "the watermark is 12.0 s before the end of the period"),
-        (found(204, END), COUNT, "all partitions have ended: the remaining 204 rows stay open"),
+        (found(204, END), COUNT, "all partitions have ended: the remaining 204 rows stay open\na period has 10,000"),
+        (found(0, END), COUNT, "all partitions have ended: nothing is left open"),
     ],
 )
 def test_the_reason_is_named(period: OpenPeriod, kind: AnyPeriods, said: str) -> None:
