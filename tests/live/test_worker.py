@@ -17,11 +17,13 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from live_helpers import PATIENCE, Reader, record
 
+from benchmarks.whole_worker import until
 from models.learning import LearningSettings
 from stream_app.errors import IncompatibleState
 from stream_app.events.periods import EqualCount
 from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.live.state_directory import JOURNAL, STORE
+from stream_app.live.window_status import read_window
 from stream_app.live.worker import check_state
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.store.journal import Journal
@@ -61,7 +63,7 @@ def asmg(settings: WorkerSettings, tmp_path: Path) -> Iterator[Asmg]:
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "stream_app.cli", *arguments, "--config", str(tmp_path / "asmg.toml")]
-        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return started[-1]
 
     yield start
@@ -108,6 +110,22 @@ def test_ended_and_started_again_versions_go_on_where_they_were(
     assert [one.content.rows.count for one in found] == [100] * 7
     with StoreView.open(settings.state_directory / STORE) as store:
         assert [entry.digest for entry in store.versions()] == [one.digest for one in found]
+
+
+@pytest.mark.broker
+def test_second_processes_on_a_state_directory_end_with_3_and_name_it_and_the_first_worker_goes_on(
+    settings: WorkerSettings, asmg: Asmg, producer: KafkaProducer, reader: Callable[[str], Reader]
+) -> None:
+    first = asmg("worker")
+    until(lambda: read_window(settings.state_directory).active, "the first worker has the window")
+    for second in [asmg("worker", "--child", role) for role in ("window", "trainer")]:
+        assert second.wait(timeout=PATIENCE) == 3
+        assert second.stderr is not None
+        assert f"asmg: {settings.state_directory}: the database is open in another process" in second.stderr.read()
+    assert read_window(settings.state_directory).active
+    send(producer, settings, range(350))
+    assert len(manifests(reader(settings.topics.models).until(published(settings, 2)))) == 2
+    assert first.poll() is None
 
 
 @pytest.mark.broker
