@@ -22,6 +22,7 @@ from kafka.errors import KafkaError
 
 from models.interactions import Interactions
 from stream_app.broker import KafkaSettings, preflight
+from stream_app.broker.rights import Right
 from stream_app.errors import Unavailable
 from stream_app.events.record import RecordSettings
 from stream_app.events.segment import END
@@ -55,11 +56,11 @@ def produce(
     """Send every valid interaction of the recording `file` to `topic`, in its order; returns when Kafka has them all.
 
     rate: interactions a second at most; end: then a watermark record on each partition says that nothing follows.
-    told: called with the number of rows done. Raises BadInput, and Unavailable when the broker is gone too long:
-    sent again from the start, rows would be there twice.
+    told: called with the number of rows done. Raises BadInput, AccessDenied, and Unavailable when the broker is gone
+    too long: sent again from the start, rows would be there twice.
     """
     batches = recording.read(file, records, _BATCH_ROWS)
-    preflight(kafka, [topic])
+    preflight(kafka, [topic], [Right("topic", topic, ("Write",), "interactions are sent there")])
     bad = 0
     with _Sender(kafka, topic, records, rate) as sender:
         for decoded in batches:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from stream_app.broker import KafkaSettings
-from stream_app.errors import Unavailable, VersionRejected
+from stream_app.errors import AccessDenied, Unavailable, VersionRejected
 from stream_app.sinks import AnySink, DirectorySink, KafkaSink
 from stream_app.sinks.protocol import VersionReader
 from stream_app.versions.assembler import MAX_BYTES, Assembler
@@ -164,7 +164,7 @@ class ModelSubscriber:
                 with self.settings.source().reader() as reader:
                     pause = self.settings.poll
                     self._follow(reader)
-            except Unavailable as error:
+            except (Unavailable, AccessDenied) as error:
                 self._trouble = str(error)
             except Exception as error:
                 self._trouble = f"{type(error).__name__}: {error}"

@@ -10,7 +10,7 @@
 |---|---|---|
 | PLAINTEXT | the super user, without any credentials: for set-up only | none |
 | SASL_SSL | user `asmg` (SCRAM-SHA-512, SCRAM-SHA-256, PLAIN) | right |
-| MTLS | whoever shows a certificate of our CA: `SecuredBroker.client_principal` | right |
+| MTLS | whoever shows a certificate of our CA: `SecuredBroker.client` | right |
 | OPEN | as SASL_SSL, but without TLS | none |
 | EXPIRED | as SASL_SSL | expired yesterday |
 | ELSEWHERE | as SASL_SSL | for another host |
@@ -26,12 +26,16 @@ import contextlib
 import signal
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import trustme
 from broker import BrokerFailed, JavaMissing, LocalBroker, _interrupt, free_ports
 from cryptography.hazmat.primitives import serialization
+from kafka import KafkaAdminClient
+from kafka.admin import ACL, ACLFilter, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
 PROTOCOLS = {
     "SASL_SSL": "SASL_SSL",
@@ -100,6 +104,21 @@ class SecuredBroker(LocalBroker):
         """Adds the user."""
         return [f"--add-scram={name}=[name={USER},password={PASSWORD}]" for name in MECHANISMS]
 
+    def grant(self, principal: str, acls: Iterable[Mapping[str, Any]]) -> None:
+        """Grants rights as `asmg topics print --json` lists them: {kind, name, operations}."""
+        with self._super_user() as admin:
+            done = admin.create_acls([_acl(ACL, principal, acl, one) for acl in acls for one in acl["operations"]])
+        if done["failed"]:
+            raise BrokerFailed(f"the broker did not grant the rights: {done['failed']}")
+
+    def revoke(self, principal: str, acl: Mapping[str, Any]) -> None:
+        """Takes one of them away again."""
+        with self._super_user() as admin:
+            admin.delete_acls([_acl(ACLFilter, principal, acl, one) for one in acl["operations"]])
+
+    def _super_user(self) -> KafkaAdminClient:
+        return KafkaAdminClient(bootstrap_servers=self.bootstrap)
+
     def _of_listeners(self) -> list[str]:
         lines = []
         for name, protocol in PROTOCOLS.items():
@@ -126,6 +145,11 @@ class SecuredBroker(LocalBroker):
         _pair(ours.issue_cert(*us, common_name="asmg-client"), self.client, self.client_key)
         late = ours.issue_cert(*us, common_name="asmg-client", not_after=yesterday)
         _pair(late, self.expired_client, self.expired_client_key)
+
+
+def _acl(kind: type[Any], principal: str, acl: Mapping[str, Any], operation: str) -> Any:
+    resource = ResourcePattern(ResourceType[acl["kind"].upper().replace("-", "_")], acl["name"])
+    return kind(principal, "*", ACLOperation[operation.upper()], ACLPermissionType.ALLOW, resource)
 
 
 def _pair(certificate: trustme.LeafCert, chain: Path, key: Path) -> None:

@@ -22,7 +22,7 @@ from stream_app.errors import AccessDenied
 Kind = Literal["topic", "group", "transactional-id"]
 Operation = Literal["Read", "Write", "Create"]
 
-TOPIC_DENIED, GROUP_DENIED, TRANSACTIONAL_ID_DENIED = 29, 30, 53
+TOPIC_DENIED, GROUP_DENIED, CLUSTER_DENIED, TRANSACTIONAL_ID_DENIED = 29, 30, 31, 53
 UNKNOWN_TOPIC = 3
 _CODES: Mapping[str, int] = {"Read": 3, "Write": 4, "Create": 5}
 _NOT_TOLD = 31  # the bit that stands for "not asked", or for a broker that does not know
@@ -52,6 +52,15 @@ class Right:
         )
 
 
+def denied_by(error: BaseException, where: str) -> AccessDenied | None:
+    """What an error of either client library says of a missing right; None when it says something else."""
+    denials = (TOPIC_DENIED, GROUP_DENIED, CLUSTER_DENIED, TRANSACTIONAL_ID_DENIED)
+    if isinstance(error, OSError) or getattr(error, "errno", None) not in denials:
+        return None
+    said = f"{where}: Kafka does not allow it ({type(error).__name__}: {error})"
+    return AccessDenied(said, "asmg config check names the right that is missing", where)
+
+
 @dataclass(frozen=True)
 class Topic:
     """What the cluster tells us of a topic. partitions: None when it is not there, or not shown to us."""
@@ -63,7 +72,7 @@ class Topic:
 
 
 def describe(connection: Connection, names: Iterable[str]) -> dict[str, Topic]:
-    """The topics of these names; operations is None where the cluster does not tell."""
+    """The topics of these names; operations is None where the cluster does not tell, or has no such topic."""
     from kafka.protocol.metadata import MetadataRequest
 
     topics = [MetadataRequest.MetadataRequestTopic(name=name) for name in sorted(set(names))]
@@ -76,7 +85,7 @@ def describe(connection: Connection, names: Iterable[str]) -> dict[str, Topic]:
         found[topic.name] = Topic(
             topic.name,
             None if topic.error_code in (UNKNOWN_TOPIC, TOPIC_DENIED) else len(topic.partitions),
-            None if _NOT_TOLD in known else known,
+            None if _NOT_TOLD in known or topic.error_code == UNKNOWN_TOPIC else known,
             topic.error_code != TOPIC_DENIED,
         )
     return found
@@ -94,7 +103,7 @@ def _missing(connection: Connection, right: Right, topics: Mapping[str, Topic]) 
     topic = topics[right.name]
     if not topic.shown:
         return right
-    if topic.operations is None or topic.partitions is None:
+    if topic.operations is None:
         return None
     lacking = tuple(operation for operation in right.operations if _CODES[operation] not in topic.operations)
     return replace(right, operations=lacking) if lacking else None

@@ -107,7 +107,8 @@ def read_certificate(file: str) -> Certificate:
 
 
 def _escaped(value: str) -> str:
-    return "".join(f"\\{c}" if c in ',+"\\<>;' else c for c in value)
+    """As Java's X500Principal writes a value, which is what Kafka compares with."""
+    return "".join(f"\\{c}" if c in ',=+<>#;"\\' else c for c in value)
 
 
 def _unfit_key(certificate_file: str, key_file: str, error: Exception) -> tuple[str, str]:

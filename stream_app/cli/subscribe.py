@@ -38,10 +38,12 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print a line per swap, and why there is none yet. Raises Unavailable when too few came in time."""
     from stream_app.broker import preflight
+    from stream_app.live.roles import rights
     from stream_app.subscriber import ModelSubscriber
 
     settings = serving_settings(arguments)
-    preflight(settings.kafka, [settings.topics.models])
+    needed = rights("subscriber", settings.kafka, settings.topics, settings.model)
+    preflight(settings.kafka, [settings.topics.models], needed)
     swapped: queue.SimpleQueue[ServingModel] = queue.SimpleQueue()
     end = math.inf if arguments.seconds is None else time.monotonic() + arguments.seconds
     wanted, printed, said = arguments.count or math.inf, 0, dict[str, str]()

@@ -13,14 +13,14 @@ Row = dict[str, Any]
 _WIDEST = 20
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], widest: int = 2 * _WIDEST) -> str:
     """The fields that hold one short value each; nested ones and long texts are for --json and `show`."""
     names = list(
         dict.fromkeys(name for row in rows for name, value in row.items() if not isinstance(value, dict | list | tuple))
     )
     if not rows:
         return "none yet"
-    cells = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
+    cells = [names, *([_cell(row.get(name), widest) for name in names] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
@@ -40,10 +40,10 @@ def event_time(microseconds: int) -> str:
         return f"{microseconds} us"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, widest: int) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = str(value)
-    return text if len(text) <= 2 * _WIDEST else f"{text[:_WIDEST]}..."
+    return text if len(text) <= widest else f"{text[:_WIDEST]}..."

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         _ingest(arguments)
     from stream_app.learning import check_device
     from stream_app.live.supervisor import leave
-    from stream_app.live.topics import check
+    from stream_app.live.topics_check import check
     from stream_app.live.until_end import what_stays
     from stream_app.live.worker import run_child, run_worker
     from stream_app.telemetry import configure

@@ -18,7 +18,7 @@ import faust
 from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
-from stream_app.broker import KafkaSettings
+from stream_app.broker import KafkaSettings, reach
 from stream_app.errors import Unavailable
 from stream_app.live.alone import member_id
 from stream_app.live.seldom import quiet_libraries
@@ -198,4 +198,5 @@ async def _run(name: str, kafka: KafkaSettings, stage: Stage, state_directory: P
     try:
         await Runner(app, stage).run()
     except KafkaConnectionError as error:
+        reach(kafka)  # raises the reason, which aiokafka keeps to itself
         raise Unavailable(f"Kafka cannot be reached at {kafka.bootstrap}: {error}") from error

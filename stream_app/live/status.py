@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stream_app.errors import Unavailable
+from stream_app.errors import AccessDenied, Unavailable
 from stream_app.events.periods import AnyPeriods
 from stream_app.events.segment import END
 from stream_app.events.watermark import PartitionMark
@@ -91,7 +91,7 @@ def status(settings: WorkerSettings) -> Status:
     topics, ends, broker = settings.topics, dict[str, Ends](), "answers"
     try:
         ends = ends_of(settings.kafka, (topics.interactions, topics.segments, topics.dead_letters))
-    except Unavailable as error:
+    except (AccessDenied, Unavailable) as error:
         broker = str(error)
     trainer = read_status(settings.state_directory)
     with ExitStack() as stack:

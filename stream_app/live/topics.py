@@ -1,15 +1,18 @@
-"""The four topics: their names, how they are made, and whether they are as they must be."""
+"""The four topics: their names, what each must be like, and how they are made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from stream_app.broker import KafkaSettings, preflight
-from stream_app.errors import SettingsError, Unavailable
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import connect, principal
+from stream_app.broker.rights import Right, describe
+from stream_app.errors import Unavailable
 
-_MESSAGE_BYTES = 2 * 1024 * 1024
+MESSAGE_BYTES = 2 * 1024 * 1024
+"""max.message.bytes of the topics that hold messages of up to 900 KB, when they are made."""
 
 
 @dataclass(frozen=True)
@@ -36,78 +39,75 @@ class TopicSettings:
         return self.interactions, self.segments, self.models, self.dead_letters
 
 
-def wanted(topics: TopicSettings) -> dict[str, dict[str, Any]]:
-    """What `create` asks of Kafka: {topic: {num_partitions, replication_factor, configs}}.
+@dataclass(frozen=True)
+class WantedTopic:
+    """What a topic is for and how it is made. configs: Kafka's names of settings and their values."""
+
+    name: str
+    purpose: str
+    partitions: int
+    replication: int
+    configs: dict[str, str]
+
+    def command(self, bootstrap: str) -> str:
+        """The command of Kafka's own tools that makes it."""
+        words = ["kafka-topics", "--bootstrap-server", bootstrap, "--create", "--topic", self.name]
+        words += ["--partitions", str(self.partitions), "--replication-factor", str(self.replication)]
+        for key, value in self.configs.items():
+            words += ["--config", f"{key}={value}"]
+        return shlex.join(words)
+
+
+def wanted(topics: TopicSettings) -> list[WantedTopic]:
+    """The four topics as `create` makes them.
 
     Segments are a recording: everything can be rebuilt from them, so long as their retention says. A model version is
     many chunks and a manifest under keys that are never used again, so that compaction may only drop what has been
     replaced by a tombstone. Both have one partition, since their order is their meaning.
     """
-    deleted, large = {"cleanup.policy": "delete"}, {"max.message.bytes": str(_MESSAGE_BYTES)}
-    kinds: dict[str, tuple[int, dict[str, str]]] = {
-        topics.interactions: (topics.partitions, deleted | _days(7)),
-        topics.segments: (1, deleted | _days(7) | large),
-        topics.models: (1, {"cleanup.policy": "compact"} | large),
-        topics.dead_letters: (1, deleted | _days(30) | large),
-    }
-    return {
-        name: {"num_partitions": count, "replication_factor": topics.replication, "configs": configs}
-        for name, (count, configs) in kinds.items()
-    }
+    deleted, large = {"cleanup.policy": "delete"}, {"max.message.bytes": str(MESSAGE_BYTES)}
+    kinds: list[tuple[str, str, int, dict[str, str]]] = [
+        (topics.interactions, "what users did, from your own systems", topics.partitions, deleted | _days(7)),
+        (topics.segments, "what was read, as columns: state is rebuilt from it", 1, deleted | _days(7) | large),
+        (topics.models, "model versions, for subscribers", 1, {"cleanup.policy": "compact"} | large),
+        (topics.dead_letters, "messages that are no interactions, and why", 1, deleted | _days(30) | large),
+    ]
+    return [WantedTopic(name, why, count, topics.replication, configs) for name, why, count, configs in kinds]
 
 
 def create(kafka: KafkaSettings, topics: TopicSettings) -> list[str]:
     """Creates the topics that are not there; returns their names. What is there stays as it is.
 
-    Raises Unavailable when the broker cannot be reached or refuses.
+    Raises Unavailable when no broker can be reached or creating fails, AccessDenied without the right to create one.
     """
-    preflight(kafka)
-    from kafka.errors import KafkaError, TopicAlreadyExistsError
+    with connect(kafka) as connection:
+        there = describe(connection, topics.names)
+    missing = [topic for topic in wanted(topics) if there[topic.name].partitions is None]
+    if missing:
+        _create(kafka, missing)
+    return [topic.name for topic in missing]
 
-    admin = _admin(kafka)
+
+def _create(kafka: KafkaSettings, missing: list[WantedTopic]) -> None:
+    from kafka import KafkaAdminClient
+    from kafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError
+
+    admin = KafkaAdminClient(**kafka.kafka_python())
     try:
-        present = set(admin.list_topics())
-        missing = {name: options for name, options in wanted(topics).items() if name not in present}
-        if missing:
-            admin.create_topics(missing, wait_for_metadata=True)
-    except TopicAlreadyExistsError:
-        # Somebody else creates them at this moment: what is still missing is seen by the next look.
-        return create(kafka, topics)
+        for topic in missing:
+            options: dict[str, Any] = {"num_partitions": topic.partitions, "replication_factor": topic.replication}
+            try:
+                admin.create_topics({topic.name: options | {"configs": topic.configs}}, wait_for_metadata=True)
+            except TopicAlreadyExistsError:
+                pass  # somebody else has just made it
+            except TopicAuthorizationFailedError as error:
+                right = Right("topic", topic.name, ("Create",), "asmg topics create makes it")
+                raise right.denied(principal(kafka)) from error
     except KafkaError as error:
         raise Unavailable(f"Kafka at {kafka.bootstrap} did not create the topics: {error}") from error
     finally:
         admin.close()
-    return list(missing)
-
-
-def check(kafka: KafkaSettings, topics: TopicSettings) -> None:
-    """Returns when all topics are there and fit. Raises Unavailable (broker or topic missing) or SettingsError."""
-    preflight(kafka, topics.names)
-    admin = _admin(kafka)
-    try:
-        counts = partition_counts(admin, topics.names)
-    finally:
-        admin.close()
-    for key in ("segments", "models"):
-        name = getattr(topics, key)
-        if counts[name] != 1:
-            raise SettingsError(
-                f"topics.{key}",
-                f"{name} has {counts[name]} partitions, but its order is its meaning",
-                "name a topic of one partition, or let `asmg topics create` make it",
-            )
-
-
-def partition_counts(admin: Any, names: Iterable[str]) -> dict[str, int]:
-    """How many partitions each of these topics has, asked through kafka-python's admin client."""
-    return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(list(names))}
 
 
 def _days(count: int) -> dict[str, str]:
     return {"retention.ms": str(count * 86_400_000)}
-
-
-def _admin(kafka: KafkaSettings) -> Any:
-    from kafka import KafkaAdminClient
-
-    return KafkaAdminClient(**kafka.kafka_python())

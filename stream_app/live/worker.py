@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Literal, NoReturn
 
+from stream_app.broker import preflight
+from stream_app.broker.rights import denied_by
 from stream_app.errors import on_disk
 from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.live import app
 from stream_app.live.alone import alone
 from stream_app.live.collect import Collect
 from stream_app.live.late_letters import LateLetters
+from stream_app.live.rights_watch import RightsWatch
+from stream_app.live.roles import rights
 from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.supervisor import Child, end_with_parent, leave, supervise
-from stream_app.live.topics import check
+from stream_app.live.topics_check import check
 from stream_app.live.until_end import UntilEnd
 from stream_app.live.window import Window
 from stream_app.live.worker_settings import WorkerSettings
@@ -30,10 +34,11 @@ def run_worker(settings: WorkerSettings, command: Sequence[str], until_end: bool
 
     command: the command line that becomes a child's when "--child ROLE --index N" is added to it. until_end: end once
     the stream has ended and all of it is trained and published.
-    Raises Unavailable (no broker, no topic), SettingsError (an unfit topic), IncompatibleState or StoreCorrupted (an
-    unfit state directory), ChildFailed.
+    Raises Unavailable (no broker, no topic), SettingsError (an unfit topic), AccessDenied (a right is missing, or has
+    been taken away), IncompatibleState or StoreCorrupted (an unfit state directory), ChildFailed.
     """
-    check(settings.kafka, settings.topics)
+    needed = rights("worker", settings.kafka, settings.topics, settings.model)
+    check(settings.kafka, settings.topics, needed)
     check_state(settings)
     roles: list[tuple[str, Role, int]] = [
         *((f"collect-{n}" if n else "collect", "collect", n) for n in range(settings.collectors)),
@@ -41,7 +46,9 @@ def run_worker(settings: WorkerSettings, command: Sequence[str], until_end: bool
         ("trainer", "trainer", 0),
     ]
     children = [Child(name, (*command, "--child", role, "--index", str(n))) for name, role, n in roles]
-    return supervise(children, until=UntilEnd(settings) if until_end else lambda: False)
+    watch = RightsWatch(settings.kafka, needed)
+    ended = UntilEnd(settings) if until_end else watch
+    return supervise(children, until=lambda: watch() or ended())
 
 
 def check_state(settings: WorkerSettings) -> None:
@@ -69,8 +76,8 @@ def run_child(settings: WorkerSettings, role: Role, index: int = 0) -> NoReturn:
 
 
 def run_role(settings: WorkerSettings, role: Role, index: int = 0) -> None:
-    """The work of a child, without a parent; `index` tells several collectors apart."""
-    with alone(settings.state_directory, f"{role}-{index}"):
+    """The work of a child, without a parent; `index` tells several collectors apart. Raises AsmgErrors."""
+    with alone(settings.state_directory, f"{role}-{index}"), _missing_rights_named(settings, role):
         if role == "trainer":
             # Imported here: torch takes seconds to load, and the other children have no use for it.
             from stream_app.live.trainer import train
@@ -79,6 +86,19 @@ def run_role(settings: WorkerSettings, role: Role, index: int = 0) -> None:
         else:
             group = settings.kafka.our("collect_group" if role == "collect" else "window_group", settings.model)
             app.run(group, settings.kafka, stage_of(settings, role), settings.state_directory, index)
+
+
+@contextmanager
+def _missing_rights_named(settings: WorkerSettings, role: Role) -> Iterator[None]:
+    """Raises AccessDenied in place of what a client library says when a right is missing."""
+    try:
+        yield
+    except Exception as error:
+        denied = denied_by(error, role)
+        if denied is None:
+            raise
+        preflight(settings.kafka, (), rights("worker", settings.kafka, settings.topics, settings.model))
+        raise denied from error  # a right that has come back meanwhile
 
 
 def stage_of(settings: WorkerSettings, role: Literal["collect", "window"]) -> app.Stage:

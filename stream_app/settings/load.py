@@ -23,11 +23,15 @@ def load(kind: type[Kind], flags: Mapping[str, Any] | None = None) -> Kind:
     try:
         return kind(**given)
     except ValidationError as error:
-        environment = from_environment()
-        file = file_of({**environment, **given})
-        layers = [
-            Layer(lambda path: "on the command line", given),
-            Layer(lambda path: f"as {variable(path)}", environment),
-            Layer(lambda path: f"in {file}", from_file(file)),
-        ]
-        raise settings_error(error, kind, layers) from error
+        raise settings_error(error, kind, layers(given)) from error
+
+
+def layers(flags: Mapping[str, Any]) -> list[Layer]:
+    """What is written down, and where; the strongest first."""
+    environment = from_environment()
+    file = file_of({**environment, **flags})
+    return [
+        Layer(lambda path: "on the command line", flags),
+        Layer(lambda path: f"as {variable(path)}", environment),
+        Layer(lambda path: f"in {file}", from_file(file)),
+    ]

@@ -25,6 +25,10 @@ class Layer:
     where: Callable[[Sequence[str]], str]
     values: Mapping[str, Any]
 
+    def has(self, path: Sequence[str]) -> bool:
+        """Whether this source says something of the key at `path`."""
+        return self.at(path) is not _MISSING
+
     def at(self, path: Sequence[str]) -> Any:
         """The value at a path of keys, or _MISSING."""
         value: Any = self.values

@@ -29,6 +29,7 @@ from kafka.errors import (
 )
 
 from stream_app.broker import KafkaSettings, reach
+from stream_app.broker.rights import denied_by
 from stream_app.errors import Fenced, SchemaMismatch, Unavailable
 from stream_app.telemetry import event
 from stream_app.versions.head import Head, head_of
@@ -269,10 +270,12 @@ class KafkaReader:
 
 @contextmanager
 def _reached(kafka: KafkaSettings, topic: str) -> Iterator[None]:
-    """Whatever the client reports, the answer is the same: try again later."""
+    """Whatever the client reports, the answer is the same: try again later; but for a right that is missing."""
     try:
         yield
     except (KafkaError, OSError) as error:
+        if denied := denied_by(error, f"topic {topic}"):
+            raise denied from error
         raise Unavailable(f"topic {topic} at {kafka.bootstrap}: {type(error).__name__}: {error}") from error
 
 

@@ -9,7 +9,8 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from stream_app.errors import SettingsError, Unavailable
-from stream_app.live.topics import TopicSettings, check, create
+from stream_app.live.topics import TopicSettings, create
+from stream_app.live.topics_check import check
 from stream_app.live.worker_settings import WorkerSettings
 
 pytestmark = pytest.mark.broker
@@ -32,8 +33,8 @@ def test_made_once_with_the_policies_that_they_need_and_left_alone_afterwards(se
 
 
 def test_a_topic_whose_order_is_its_meaning_may_not_have_partitions(settings: WorkerSettings) -> None:
-    wrong = replace(settings.topics, models=settings.topics.interactions, interactions=settings.topics.models)
-    with pytest.raises(SettingsError, match=r"topics\.models"):
+    wrong = replace(settings.topics, segments=settings.topics.interactions, interactions=settings.topics.segments)
+    with pytest.raises(SettingsError, match=r"topics\.segments.* has 4 partitions"):
         check(settings.kafka, wrong)
 
 

@@ -1,0 +1,41 @@
+"""Looks now and then whether all rights are still there: client libraries that lose one may stay alive and silent.
+
+A worker that has lost a right ends with its name. Not so one that a broker does not let in any more (a password that is
+being changed): what is connected stays connected, so that it is only said, again and again. A broker that cannot be
+reached is the business of those who need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+
+from stream_app.broker import KafkaSettings, preflight
+from stream_app.broker.rights import Right
+from stream_app.errors import AccessDenied, AsmgError, Unavailable
+from stream_app.telemetry import event
+
+EVERY = 10.0
+"""Seconds between two looks; each is one connection to one broker, and some 20 ms of this process."""
+
+
+class RightsWatch:
+    """To be called often, outside the main thread: it may have to wait for a broker."""
+
+    def __init__(self, kafka: KafkaSettings, rights: Sequence[Right]) -> None:
+        self._kafka, self._rights, self._next = kafka, rights, monotonic() + EVERY
+
+    def __call__(self) -> bool:
+        """False: nothing ends a worker here but the AccessDenied that it raises once a right is missing."""
+        if monotonic() < self._next:
+            return False
+        try:
+            preflight(self._kafka, (), self._rights)
+        except Unavailable:
+            pass
+        except AsmgError as error:
+            if isinstance(error, AccessDenied) and error.resource:
+                raise
+            event("broker-refuses", "warning", reason=str(error))
+        self._next = monotonic() + EVERY
+        return False

@@ -1,0 +1,56 @@
+"""Who needs which rights on the cluster: the smallest set for each role, and the commands that grant it.
+
+Reading and writing include describing in Kafka, so that nothing else is listed. Nobody needs to create a topic, to see
+the cluster's settings, or (from Kafka 2.8 on) the right of idempotent writes beside that of writing.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Literal, get_args
+
+from stream_app.broker import KafkaSettings
+from stream_app.broker.rights import Kind, Operation, Right
+from stream_app.live.topics import TopicSettings
+
+Role = Literal["worker", "subscriber", "producer", "operator"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+MEANING: dict[Role, str] = {
+    "worker": "asmg worker, status, record",
+    "subscriber": "serving processes, asmg subscribe",
+    "producer": "asmg produce, and whoever sends interactions",
+    "operator": "asmg dead-letters list, show, redrive",
+}
+
+
+def rights(role: Role, kafka: KafkaSettings, topics: TopicSettings, model: str) -> list[Right]:
+    """What that role needs, in the order in which data flow."""
+    transactions = kafka.our("transactional_id", model)
+    needed: dict[Role, list[tuple[Kind, str, tuple[Operation, ...], str]]] = {
+        "worker": [
+            ("topic", topics.interactions, ("Read",), "collect reads interactions"),
+            ("topic", topics.segments, ("Read", "Write"), "collect writes segments, window reads them"),
+            ("topic", topics.models, ("Read", "Write"), "the trainer publishes, and looks at what is there"),
+            ("topic", topics.dead_letters, ("Write",), "what is no interaction is sent there"),
+            ("group", kafka.our("collect_group", model), ("Read",), "collectors share the partitions"),
+            ("group", kafka.our("window_group", model), ("Read",), "one window is active, others stand by"),
+            ("transactional-id", transactions, ("Write",), "a version is one transaction"),
+        ],
+        "subscriber": [("topic", topics.models, ("Read",), "versions are read there")],
+        "producer": [("topic", topics.interactions, ("Write",), "interactions are sent there")],
+        "operator": [
+            ("topic", topics.dead_letters, ("Read", "Write"), "letters are read, and closed when they are redriven"),
+            ("topic", topics.interactions, ("Write",), "what is redriven is sent there again"),
+            ("transactional-id", f"{transactions}-redrive", ("Write",), "redriving is one transaction"),
+        ],
+    }
+    return [Right(*right) for right in needed[role]]
+
+
+def grant(right: Right, principal: str, bootstrap: str) -> str:
+    """The command of Kafka's own tools that grants the right, for whoever may do that."""
+    words = ["kafka-acls", "--bootstrap-server", bootstrap, "--add", "--allow-principal", principal]
+    for operation in right.operations:
+        words += ["--operation", operation]
+    return shlex.join([*words, f"--{right.kind}", right.name])
