@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgpack
 from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.events.segment import SegmentsRecord, decode
+from stream_app.live.worker_settings import WorkerSettings
 
 PATIENCE = 60.0
 """Seconds after which a wait fails a test; it bounds a hang and promises nothing."""
@@ -53,3 +55,24 @@ class Reader:
 
     def close(self) -> None:
         self.consumer.close()
+
+
+def write_settings(path: Path, settings: WorkerSettings, rest: str) -> Path:
+    """A settings file for the command line: names and addresses of `settings`, then the text `rest`."""
+    names = settings.topics
+    path.write_text(
+        f"""
+        model = "{settings.model}"
+        state_directory = "{settings.state_directory}"
+        collectors = {settings.collectors}
+        [kafka]
+        bootstrap = "{settings.kafka.bootstrap}"
+        [topics]
+        interactions = "{names.interactions}"
+        segments = "{names.segments}"
+        models = "{names.models}"
+        dead_letters = "{names.dead_letters}"
+        {rest}
+        """
+    )
+    return path

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from live_helpers import write_settings
 from replay_helpers import write
 
 from benchmarks.kill_plan import STAGES, hits, plan, write_plan
@@ -24,39 +26,23 @@ REACH = {"pretraining": 1, "closing": 1, "writing a snapshot": 1, "before the ma
 """Of the other stages the third time comes within every life of a process."""
 
 
-@pytest.fixture
-def config(settings: WorkerSettings, tmp_path: Path) -> Path:
-    names = settings.topics
-    path = tmp_path / "asmg.toml"
-    path.write_text(
-        f"""
-        model = "{settings.model}"
-        state_directory = "{settings.state_directory}"
-        collectors = 2
-        [kafka]
-        bootstrap = "{settings.kafka.bootstrap}"
-        [topics]
-        interactions = "{names.interactions}"
-        segments = "{names.segments}"
-        models = "{names.models}"
-        dead_letters = "{names.dead_letters}"
-        [periods]
-        count = {COUNT}
-        [learning]
-        pretrain = {PRETRAIN}
-        passes = 2
-        initialisations = 1
-        negatives = 1
-        batch = 32
-        """
-    )
-    return path
+LEARNING = f"""
+[periods]
+count = {COUNT}
+[learning]
+pretrain = {PRETRAIN}
+passes = 2
+initialisations = 1
+negatives = 1
+batch = 32
+"""
 
 
 @pytest.mark.broker
 def test_killed_in_every_stage_each_interaction_is_in_one_period_and_every_version_is_the_replays(
-    settings: WorkerSettings, config: Path, tmp_path: Path
+    settings: WorkerSettings, tmp_path: Path
 ) -> None:
+    config = write_settings(tmp_path / "asmg.toml", replace(settings, collectors=2), LEARNING)
     rows = drifting_stream(PERIODS * COUNT + REST, users=60, items=40, seed=3)
     recording = write(tmp_path / "stream.parquet", rows)
     replay = [sys.executable, "-m", "stream_app.cli", "--config", str(config), "replay", str(recording)]
