@@ -19,6 +19,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from stream_app.broker import preflight
+from stream_app.broker.rights import Right
 from stream_app.dead_letters.reading import LetterBox
 from stream_app.dead_letters.register import Letters
 from stream_app.dead_letters.sender import Message, Sender
@@ -91,14 +93,15 @@ class Redrive:
     """One redrive; made, it has fenced the one before it (not in a dry run) and knows which letters it is about."""
 
     def __init__(self, settings: WorkerSettings, wanted: Wanted, dry_run: bool = False) -> None:
-        """Raises SettingsError (rule 5), BadInput (an origin without a letter), Unavailable."""
+        """Raises SettingsError (rule 5), BadInput (an origin without a letter), Unavailable, AccessDenied."""
         if LATE in wanted.reasons and settings.periods.late != "next-period":
             raise SettingsError(
                 "periods.late",
                 f"is {settings.periods.late!r}: late letters that are sent again would be late again",
                 'set it to "next-period" in the running worker and here',
             )
-        self._settings, self._dry_run = settings, dry_run
+        self._settings = settings
+        preflight(settings.kafka, (), rights(settings, dry_run))
         with ExitStack() as stack:
             self._sender = None if dry_run else stack.enter_context(Sender(settings.kafka, transactional_id(settings)))
             self._box = stack.enter_context(LetterBox(settings.kafka, settings.topics.dead_letters))
@@ -190,9 +193,27 @@ class _Judge:
 
 def transactional_id(settings: WorkerSettings) -> str:
     """Of the one redrive that a model may have at a time."""
-    return f"asmg-{settings.model}-redrive"
+    return settings.kafka.our("transactional_id", settings.model) + "-redrive"
+
+
+def rights(settings: WorkerSettings, dry_run: bool = False) -> list[Right]:
+    """What a redrive must be allowed on the cluster."""
+    topics, purpose = settings.topics, "to send dead letters again"
+    reading = [
+        Right("topic", topics.interactions, ("Read",), purpose),
+        Right("topic", topics.dead_letters, ("Read",), purpose),
+        Right("group", collect_group(settings), ("Read",), "to see what the collectors have passed"),
+    ]
+    if dry_run:
+        return reading
+    return [
+        *reading,
+        Right("topic", topics.interactions, ("Write",), purpose),
+        Right("topic", topics.dead_letters, ("Write",), purpose),
+        Right("transactional-id", transactional_id(settings), ("Write",), purpose),
+    ]
 
 
 def collect_group(settings: WorkerSettings) -> str:
     """The consumer group of the collectors."""
-    return f"asmg-{settings.model}-collect"
+    return settings.kafka.our("collect_group", settings.model)

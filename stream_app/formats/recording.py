@@ -12,6 +12,8 @@ from stream_app.formats.csv import Csv
 from stream_app.formats.decoded import Decoded
 from stream_app.formats.jsonlines import JsonLines
 from stream_app.formats.parquet import Parquet
+from stream_app.formats.segments_file import about
+from stream_app.formats.segments_reader import SegmentsFile
 
 AnyRecording = Parquet | Csv | JsonLines
 """Every format a recording may have, told by the file's suffix. To add one: its file, and its name here."""
@@ -34,7 +36,14 @@ def read(path: Path, settings: RecordSettings, batch: int = BATCH_ROWS) -> Itera
     return _recording(path).read(settings, batch)
 
 
-def _recording(path: Path) -> AnyRecording:
+def is_of_segments(path: Path) -> bool:
+    """Whether `asmg record` has written it: then it has more to say than its rows. Raises BadInput."""
+    return path.suffix.lower() in SegmentsFile.suffixes and about(path) is not None
+
+
+def _recording(path: Path) -> AnyRecording | SegmentsFile:
+    if is_of_segments(path):
+        return SegmentsFile(path)
     for kind in get_args(AnyRecording):
         if path.suffix.lower() in kind.suffixes:
             found: AnyRecording = kind(path)
