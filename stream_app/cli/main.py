@@ -7,11 +7,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from stream_app.cli import config, dead_letters, inspect, produce, replay, status, subscribe, topics, worker
+from stream_app.cli import config, dead_letters, inspect, produce, record, replay, status, subscribe, topics, worker
 from stream_app.cli.options import Parser, common_options
 from stream_app.errors import AsmgError
 
-GROUPS = (worker, topics, status, subscribe, inspect, dead_letters, replay, produce, config)
+GROUPS = (worker, topics, status, subscribe, inspect, dead_letters, record, replay, produce, config)
 
 EXIT_CODES = """exit codes:
   0    done

@@ -64,8 +64,8 @@ class TopicReader:
     def read(self, begins: Mapping[int, int] | None = None, follow: bool = False) -> Iterator[Part]:
         """Part after part of all partitions; those of one partition follow each other without a hole.
 
-        begins: where to begin (default: at the first offset there is). follow: go on after the end, for ever; then a
-        part without offsets says that nothing has come for a moment. Raises Unavailable.
+        begins: where to begin (default: at the first offset there is). follow: go on after the end, for ever.
+        Raises Unavailable.
         """
         at = {number: max(range_.earliest, (begins or {}).get(number, 0)) for number, range_ in self.ranges.items()}
         tps = {number: TopicPartition(self.topic, number) for number in at}
@@ -85,8 +85,6 @@ class TopicReader:
                 with self._reaching():  # the client tells nobody that it has lost the broker
                     self._consumer.end_offsets(list(tps.values()), timeout_ms=_ANSWER_MS)
                 heard = time.monotonic()
-            if follow and not found:
-                yield Part(0, at.get(0, 0), at.get(0, 0), [])
 
     def _polled(self, at: Mapping[int, int], tps: Mapping[int, TopicPartition], follow: bool) -> Iterator[Part]:
         with self._reaching():

@@ -1,6 +1,7 @@
 """A recording as the records of a segments topic: one source partition, offsets are row numbers, END is the last mark.
 
-The cuts between segments depend on the recording alone, so that a replay that is resumed sees the same ones.
+One that `asmg record` made of a topic gives the records that it holds. The cuts between segments depend on the
+recording alone, so that a replay that is resumed sees the same ones.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from stream_app.events.record import BadRow, RecordSettings
 from stream_app.events.segment import END, PartitionSet, Segment, SegmentsRecord
 from stream_app.events.watermark import Late
 from stream_app.formats import recording as files
+from stream_app.formats import segments_reader
 from stream_app.formats.decoded import Decoded
 
 Recording = Path | Iterable[Interactions]
@@ -30,8 +32,12 @@ def records_of(
 ) -> Iterator[SegmentsRecord]:
     """What `collect` would have written had the recording come through a topic with one partition.
 
-    bad: given the rows that are no valid interactions, as they are met. Raises BadInput.
+    One of `asmg record` says what `collect` has written. bad: given the rows that are no valid interactions, as they
+    are met. Raises BadInput.
     """
+    if isinstance(recording, Path) and files.is_of_segments(recording):
+        yield from segments_reader.records(recording, records)
+        return
     yield PartitionSet(1)
     offset = 0
     for decoded in _decoded(recording, records):
