@@ -105,7 +105,7 @@ class KilledWorker:
     def ends(self) -> dict[str, list[int]]:
         """The exit codes of the children that the supervisor started again, in turn, by their names."""
         found: dict[str, list[int]] = {}
-        for name, code in re.findall(r"^(\S+): ended with (-?\d+), again", self._log.read_text(), re.MULTILINE):
+        for name, code in re.findall(r" child-ended child=(\S+) code=(-?\d+)", self._log.read_text(), re.MULTILINE):
             found.setdefault(name, []).append(int(code))
         return dict(sorted(found.items()))
 

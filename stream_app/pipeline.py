@@ -19,7 +19,7 @@ from stream_app.store.database import BATCH_LIMIT
 from stream_app.store.journal import Journal
 from stream_app.store.journal_view import ClosedPeriod, JournalView, Said
 from stream_app.store.late_outbox import LateRows
-from stream_app.store.outbox import Sources
+from stream_app.store.outbox import Sources, Waiting
 from stream_app.telemetry import utc
 from stream_app.versions.manifest import Envelope
 
@@ -107,12 +107,18 @@ def update(
 
 
 def publish(
-    store: Store, sink: VersionSink, model: str, run: str = "", times: Callable[[], Mapping[str, str]] = dict
+    store: Store,
+    sink: VersionSink,
+    model: str,
+    run: str = "",
+    times: Callable[[], Mapping[str, str]] = dict,
+    told: Callable[[Waiting, float], None] = lambda sent, seconds: None,
 ) -> list[int]:
     """Hand every waiting version to the sink, in order, none skipped; returns their numbers.
 
-    times: what the envelope says about when it was sent. Raises Unavailable: those sent before are noted, call it
-    again later; StopTheLine: another publisher has taken over, or the place holds another version of that number.
+    times: what the envelope says about when it was sent; told: of each version and what it took (seconds), once it is
+    there and noted. Raises Unavailable: those sent before are noted, call it again later; StopTheLine: another
+    publisher has taken over, or the place holds another version of that number.
     """
     sent = []
     for waiting in store.outbox():
@@ -120,9 +126,11 @@ def publish(
         closed = waiting.sources.closed
         when = {"closed": utc(closed / 1000)} if closed is not None else {}
         envelope = Envelope(model=model, run=run, source_offsets=offsets, late=late, times={**when, **times()})
+        begun = time.perf_counter()
         sink.write(waiting.version, envelope)
         store.published(waiting.version.number)
         sent.append(waiting.version.number)
+        told(waiting, time.perf_counter() - begun)
     return sent
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from stream_app.cli import config, dead_letters, inspect, produce, record, replay, status, subscribe, topics, worker
 from stream_app.cli.options import Parser, common_options
 from stream_app.errors import AsmgError
+from stream_app.telemetry import last_words
 
 GROUPS = (worker, topics, status, subscribe, inspect, dead_letters, record, replay, produce, config)
 
@@ -21,7 +22,17 @@ EXIT_CODES = """exit codes:
   4    a broker or topic cannot be reached
   130  interrupted; a replay goes on with the same command"""
 
-WORKER_PACKAGES = ("aiokafka", "faust", "matplotlib", "models", "msgspec", "pyarrow", "rocksdict", "torch")
+WORKER_PACKAGES = (
+    "aiokafka",
+    "faust",
+    "matplotlib",
+    "models",
+    "msgspec",
+    "prometheus_client",
+    "pyarrow",
+    "rocksdict",
+    "torch",
+)
 INTERRUPTED = 130
 
 
@@ -42,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if given.debug:
             traceback.print_exc()
-        print(f"asmg: {_one_line(error)}", file=sys.stderr)
+        last_words(_one_line(error))
         return _exit_code(error)
 
 

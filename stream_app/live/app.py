@@ -20,9 +20,11 @@ from faust.types import TP
 
 from stream_app.broker import KafkaSettings, reach
 from stream_app.errors import Unavailable
+from stream_app.live import metrics
 from stream_app.live.alone import member_id
 from stream_app.live.seldom import quiet_libraries
 from stream_app.live.transport import Batch, BatchScheduler, BatchSchema, Consumer, Known, Offsets, Transport
+from stream_app.telemetry import event, listed
 
 COMMIT_EVERY = 0.5
 STALLED_AFTER = 60.0
@@ -104,6 +106,7 @@ class Runner:
         cast(Transport, app.transport).starts = self._starts
         app.agent(app.topic(stage.topic, schema=BatchSchema(), acks=False))(self._feed)
         app.on_partitions_revoked.connect(self._revoked, weak=False)
+        app.on_partitions_assigned.connect(self._assigned, weak=False)
 
     async def run(self) -> None:
         """Runs until SIGTERM or SIGINT, then ends in order. Raises what ended it otherwise."""
@@ -146,6 +149,11 @@ class Runner:
         self._done.clear()
         self._stage.hints.clear()
         self._stage.revoked()
+
+    def _assigned(self, *given: Any, **_: Any) -> None:
+        _, assigned = given  # what signals pass on: who sends, and his arguments
+        metrics.assigned(len(assigned))
+        event("assigned", topic=self._stage.topic, partitions=listed(tp.partition for tp in assigned))
 
     async def _serve(self, ready: asyncio.Event) -> None:
         await self._app.start()

@@ -24,9 +24,11 @@ from stream_app.events.dead_letter import DeadLetter, Origin
 from stream_app.events.record import BadRow, RecordSettings
 from stream_app.events.segment import PartitionSet, Segment
 from stream_app.formats.messages import decoder
+from stream_app.live import metrics
 from stream_app.live.refusals import Refusals
 from stream_app.live.topics import TopicSettings
 from stream_app.live.transport import Batch, Known, Offsets
+from stream_app.telemetry import event
 
 
 class Collect:
@@ -76,6 +78,7 @@ class Collect:
         )
         if decoded.bad:
             await self._bury(batch, decoded.bad)
+            metrics.refused(row.reason for row in decoded.bad)
             self._refusals.tell(batch.topic, batch.partition, decoded.bad)
         whole = Segment(
             batch.partition,
@@ -86,7 +89,8 @@ class Collect:
             decoded.marks,
         )
         for segment in whole.split():
-            await self._send(segment.encode())
+            await self._send_segment(segment)
+        metrics.collected(batch.partition, len(batch.records), len(decoded.offsets), decoded.tombstones)
         self.hints[TP(batch.topic, batch.partition)] = batch.next_offset
 
     def revoked(self) -> None:
@@ -108,6 +112,13 @@ class Collect:
             )
             sent.append(await self._sender.send(self._topics.dead_letters, letter.encode(), letter.key, partition=0))
         await asyncio.gather(*sent)
+
+    async def _send_segment(self, segment: Segment) -> None:
+        message, rows = segment.encode(), len(segment.offsets)
+        await self._send(message)
+        metrics.segment_sent(len(message))
+        at = {"partition": segment.partition, "first": segment.first_offset, "next": segment.next_offset}
+        event("segment-sent", "debug", **at, rows=rows, bytes=len(message))
 
     async def _send(self, message: bytes) -> None:
         await self._sender.send_and_wait(self._topics.segments, message, partition=0)

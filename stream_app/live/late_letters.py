@@ -11,8 +11,10 @@ from stream_app.broker import KafkaSettings
 from stream_app.events.dead_letter import LATE, DeadLetter, Origin
 from stream_app.events.record import RecordSettings
 from stream_app.formats.encode import Encoder
+from stream_app.live import metrics
 from stream_app.live.topics import TopicSettings
 from stream_app.store.late_outbox import ALONE, LateRows
+from stream_app.telemetry import event, listed
 
 _UNKNOWN = -1  # Kafka's own value for "no timestamp"
 _MILLISECOND = 1_000
@@ -43,6 +45,8 @@ class LateLetters:
         for letter in (letter for part in parts for letter in self.letters(part)):
             sent.append(await self._producer.send(self._topics.dead_letters, letter.encode(), letter.key, partition=0))
         await asyncio.gather(*sent)
+        metrics.refused(LATE for _ in sent)
+        event("late-letters", rows=len(sent), partitions=listed(part.partition for part in parts))
 
     def letters(self, late: LateRows) -> Iterator[DeadLetter]:
         """The letters of these rows: each holds its interaction as the record settings write it.

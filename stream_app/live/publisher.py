@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from stream_app.errors import Fenced, StopTheLine, Unavailable
+from stream_app.events.record import MICROSECONDS
+from stream_app.live import metrics
 from stream_app.pipeline import publish
 from stream_app.sinks.protocol import VersionSink
+from stream_app.store.outbox import Waiting
 from stream_app.store.states import Store
 from stream_app.telemetry import event, utc, wall_clock
 
@@ -76,6 +79,7 @@ class Publisher:
                 step = partial(self._settle, fenced)
                 self._woken.set()
             except Unavailable as error:
+                metrics.publishing_waits()
                 event("publishing-waits", "warning", reason=str(error), seconds=pause)
                 self._ended.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -105,9 +109,25 @@ class Publisher:
             return
         self._woken.clear()
         self._announce()
-        for number in publish(self._store, self._sink, self._model, self._run, self._times):
-            event("version-published" if number > self._there else "version-is-there", version=number)
-            self._trained.pop(number, None)
+        publish(self._store, self._sink, self._model, self._run, self._times, self._sent)
+
+    def _sent(self, sent: Waiting, seconds: float) -> None:
+        version, period = sent.version, sent.version.content.period
+        self._trained.pop(version.number, None)
+        if version.number <= self._there:
+            return event("version-is-there", version=version.number, period=period.number, digest=version.digest)
+        now, closed = wall_clock(), sent.sources.closed
+        age = max(0.0, now - (period.end - 1) / MICROSECONDS)
+        metrics.version_published(version.content.size, age, None if closed is None else now - closed / 1000)
+        return event(
+            "version-published",
+            version=version.number,
+            period=period.number,
+            digest=version.digest,
+            epoch=self._sink.epoch,
+            seconds=seconds,
+            age=age,
+        )
 
     def _announce(self) -> None:
         """Before the first version only: a publisher that makes old ones once more has nothing to tell."""

@@ -25,11 +25,12 @@ from types import FrameType
 from typing import IO, NoReturn
 
 from stream_app.errors import AsmgError
+from stream_app.live.children import STEADY, Children
+from stream_app.telemetry import event, last_words_in, relay
 
 FINAL = (2, 3)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-STEADY = 60.0
-"""Seconds after which a child counts as running well: its next restart is as quick as the first."""
+"""Seconds until a child starts again; the first also when it has run for STEADY seconds."""
 GRACE = 4.0
 ASK_EVERY = 1.0
 _TICK = 0.05
@@ -54,8 +55,8 @@ class Child:
 class _Running:
     """A child as it is now: running, or waiting for its next start."""
 
-    def __init__(self, child: Child) -> None:
-        self.child = child
+    def __init__(self, child: Child, seen: Children) -> None:
+        self.child, self._seen = child, seen
         self.pause, self.start_at = FIRST_PAUSE, monotonic()
         self.process: subprocess.Popen[bytes] | None = None
         self._listener: threading.Thread | None = None
@@ -64,20 +65,27 @@ class _Running:
     def start(self) -> None:
         # A session of its own: Ctrl-C in a terminal goes to the supervisor alone, which ends the children in order.
         self.process = subprocess.Popen(
-            self.child.command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            self.child.command,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | self._seen.variables(self.child.name),
+            start_new_session=True,
         )
         assert self.process.stderr is not None
         self._listener = threading.Thread(target=self._listen, args=(self.process.stderr,), daemon=True)
         self._listener.start()
         self.start_at = monotonic()
+        self._seen.started(self.child.name, self.process.pid)
 
     def ended(self) -> int | None:
         """The exit code if it has just ended; plans its next start. Raises ChildFailed."""
         if self.process is None or (code := self.process.poll()) is None:
             return None
         self.close()
+        said = last_words_in(self._last_line)
+        self._seen.ended(self.child.name, code, said)
         if code in FINAL:
-            raise ChildFailed(self.child.name, code, self._last_line.removeprefix("asmg: "))
+            raise ChildFailed(self.child.name, code, said)
         if monotonic() - self.start_at > STEADY:
             self.pause = FIRST_PAUSE
         self.start_at, self.pause = monotonic() + self.pause, min(2 * self.pause, LONGEST_PAUSE)
@@ -97,7 +105,7 @@ class _Running:
             for line in stderr:
                 text = line.decode(errors="replace").rstrip()
                 self._last_line = text or self._last_line
-                print(f"{self.child.name}: {text}", file=sys.stderr, flush=True)
+                relay(self.child.name, text)
 
 
 class _Asking:
@@ -127,24 +135,28 @@ class _Asking:
 
 
 def supervise(
-    children: Sequence[Child], told: threading.Event | None = None, until: Callable[[], bool] = lambda: False
+    children: Sequence[Child],
+    told: threading.Event | None = None,
+    until: Callable[[], bool] = lambda: False,
+    seen: Children | None = None,
 ) -> bool:
     """Keeps `children` running until SIGTERM or SIGINT (or `told` is set), then ends them; returns False.
 
     until: asked about once a second, by one thread; once it returns true, the children are ended as well, and so does
-    this. Call it in the main thread, where signals arrive. What the children say on stderr is passed on, with their
-    names. Raises ChildFailed, and what `until` raises.
+    this. seen: told of every start and end. Call it in the main thread, where signals arrive. What the children say on
+    stderr is passed on, with their names. Raises ChildFailed, and what `until` raises.
     """
     told = told or threading.Event()
-    running = [_Running(child) for child in children]
+    seen = seen or Children(child.name for child in children)
+    running = [_Running(child, seen) for child in children]
     asking = _Asking(until)
     with _signals(told):
         try:
             while not asking.answer and not told.wait(_TICK):
                 for child in running:
                     if (code := child.ended()) is not None:
-                        again = child.start_at - monotonic()
-                        print(f"{child.child.name}: ended with {code}, again in {again:.1f} s", file=sys.stderr)
+                        again = round(child.start_at - monotonic(), 1)
+                        event("child-ended", "warning", child=child.child.name, code=code, again_in=again)
                     if child.process is None and monotonic() >= child.start_at:
                         child.start()
             return asking.answer

@@ -17,6 +17,7 @@ from models.learner_state import LearnerState
 from models.learning import LearningSettings
 from stream_app.fixed import fixed_for_store
 from stream_app.learning import Learner, prepare
+from stream_app.live import metrics
 from stream_app.live.alone import member_id
 from stream_app.live.publisher import Publisher
 from stream_app.live.state_directory import JOURNAL, STORE, run_of
@@ -109,12 +110,16 @@ def _publisher(settings: WorkerSettings, store: Store) -> Publisher:
 def _told(updated: Updated, publisher: Publisher) -> LearnerState:
     version = updated.version.number if updated.version else None
     publisher.wake(updated.outcome.stage, version)
+    metrics.period_trained(updated.seconds)
+    score = updated.outcome.scores.get(updated.outcome.method)
     event(
         "period-trained",
         period=updated.period.number,
         rows=updated.period.rows,
         version=version,
         stage=updated.outcome.stage,
+        auc=score.auc if score else None,
+        log_loss=score.log_loss if score else None,
         seconds=sum(updated.seconds.values()),
     )
     return updated.state

@@ -17,12 +17,13 @@ from faust.types import TP
 
 from stream_app.errors import StopTheLine
 from stream_app.events.periods import Periods
-from stream_app.events.segment import decode
+from stream_app.events.segment import Segment, decode
 from stream_app.live.late_letters import LateLetters
 from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.topics import TopicSettings
 from stream_app.live.transport import Batch, Known, Offsets
 from stream_app.live.trimming import Trimming, WindowSettings
+from stream_app.live.why_open import time_text
 from stream_app.live.window_status import note_window
 from stream_app.pipeline import ingest
 from stream_app.store.journal import Journal
@@ -107,15 +108,26 @@ class Window:
         for record in batch.records:
             if self._journal is None:
                 return  # revoked while at it: whoever reads next goes on from the journal
-            said, source = decode(record.value), self._source
-            for period in ingest(self._journal, self._periods, said, record.offset, record.timestamp, source):
-                event("period-closed", period=period.number, rows=period.rows)
-                closed += 1
+            closed += self._ingest(self._journal, record)
             # A synced write each: signals, timers and a rebalance must get their turn in between.
             await asyncio.sleep(0)
         if closed and self._journal is not None:
             self._trimming.trim(self._journal)
         await self._send_late()
+
+    def _ingest(self, journal: Journal, record: Any) -> int:
+        """Takes one record of the topic; returns how many periods closed with it."""
+        said = decode(record.value)
+        late = sum(mark.late for mark in journal.marks.values())
+        periods = ingest(journal, self._periods, said, record.offset, record.timestamp, self._source)
+        if isinstance(said, Segment):
+            at = {"partition": said.partition, "first": said.first_offset, "next": said.next_offset}
+            late = sum(mark.late for mark in journal.marks.values()) - late
+            event("rows-written", "debug", segment=record.offset, **at, rows=len(said.offsets), late=late)
+        for period in periods:
+            start, end = time_text(period.start), time_text(period.end)
+            event("period-closed", period=period.number, rows=period.rows, start=start, end=end, segment=record.offset)
+        return len(periods)
 
     async def _send_late(self) -> None:
         """Late rows that wait go to their topic, and leave the journal once they are there."""

@@ -27,7 +27,12 @@ class VersionReader(Protocol):
 
 
 class VersionSink(Protocol):
-    """One model's versions in one place. `write` needs `open` first; reading does not."""
+    """One model's versions in one place. `write` needs `open` first; reading does not.
+
+    epoch: of what it sends, 0 before that is known.
+    """
+
+    epoch: int
 
     def open(self) -> Head:
         """Called before the first `write`, and again after Fenced: says what is there, and changes nothing.
