@@ -132,7 +132,7 @@ def test_a_serving_process_reads_the_file_of_the_worker_and_leaves_its_sections_
         ("[kafka]\nbootstrap = 'nowhere'", "kafka.bootstrap", "not host:port"),
         ("[topics]\nmodels = 'interactions'", "topics", "four different topics"),
         ("[records]\nuser = ''", "records.user", "must name the field"),
-        ("[records]\ntime_unit = 'minutes'", "records.time_unit", "'s', 'ms', 'us' or 'ns'"),
+        ("[records]\ntime_unit = 'minutes'", "records.time_unit", "'us', 'ns' or 'iso8601'"),
         ("model = 'with space'", "model", "should match"),
         ("preset = 'papr'", "preset", "'paper'"),
         ("collectors = 0", "collectors", "greater than or equal to 1"),

@@ -18,6 +18,7 @@ class Decoded:
     offsets: int64, of each interaction: its Kafka offset, or its row number (from 0) in a recording.
     marks: (offset, event time in microseconds) of the watermark records; END means infinity.
     bad: the refused ones, by offset. tombstones: messages without a value; they say nothing and are skipped.
+    filtered: messages (of batched ones: rows) that `records.where` or `records.decoder` says are no interactions.
     """
 
     interactions: Interactions
@@ -25,3 +26,4 @@ class Decoded:
     marks: tuple[tuple[int, int], ...]
     bad: tuple[BadRow, ...]
     tombstones: int = 0
+    filtered: int = 0

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from models.interactions import Interactions
-from stream_app.events.record import RecordSettings
+from stream_app.events.field_path import steps
+from stream_app.events.record import RecordSettings, Value
 from stream_app.events.segment import END
+from stream_app.formats.conditions import Condition, conditions
 from stream_app.formats.event_time import in_unit
 from stream_app.formats.messages import message_format
 
 
 class Encoder:
-    """Writes messages as these settings read them.
+    """Writes messages as these settings read them, one interaction each.
 
     Event times are written in `time_unit`; in seconds they come back exact to the microsecond until the year 2242.
-    Where the settings read a rating, the nearest rating on the right side of the threshold stands for the label.
+    Where the settings read a rating, the nearest rating on the right side of the threshold stands for the label; where
+    they compare fields with values, the first value that is listed stands for all.
+
+    Raises ValueError for settings that read what cannot be written: another's format, or headers.
     """
 
     def __init__(self, settings: RecordSettings) -> None:
+        if settings.decoder:
+            raise ValueError(f"records.decoder: only {settings.decoder} knows how its messages are written")
+        if settings.reads_headers():
+            raise ValueError("records: fields that lie in headers cannot be written")
+        if both := {path for _, path in settings.conditions()} & set(settings.fields().values()):
+            raise ValueError(
+                f"records: {min(both)!r} is compared with values, which the interaction's own may not have"
+            )
         self._settings = settings
         self._format = message_format(settings.format)
+        self._positive = _meant(settings)
+        self._negative = _not_meant(settings)
 
     def interaction(self, user: Any, item: Any, time: int, label: float, categories: Sequence[str] = ()) -> bytes:
         """One interaction; time in microseconds, label 0 or 1.
@@ -40,15 +55,18 @@ class Encoder:
         if settings.rating:
             threshold = settings.rating_threshold
             fields[settings.rating] = threshold if label else math.nextafter(threshold, -math.inf)
-        elif settings.label:
+        elif settings.label and not settings.positive_when:
             fields[settings.label] = int(label)
-        elif not label:
-            raise ValueError("label 0 cannot be sent: the record settings have neither a label nor a rating field")
+        elif not label and self._negative is None:
+            raise ValueError("label 0 cannot be sent: the record settings say of no message that it is negative")
         if settings.categories:
             fields[settings.categories] = list(categories)
         elif categories:
             raise ValueError("categories cannot be sent: the record settings have no field for them")
-        return self._format.encode(fields)
+        if settings.batched:
+            fields = {path: [value] for path, value in fields.items()}
+        compared = self._positive if label else self._negative or {}
+        return self._format.encode(_nested({**fields, **compared}))
 
     def messages(self, rows: Interactions) -> Iterator[bytes]:
         """A message for each row, in their order. Raises ValueError as `interaction` does."""
@@ -60,3 +78,40 @@ class Encoder:
     def watermark(self, time: int) -> bytes:
         """A watermark record: nothing before `time` (microseconds; END: nothing at all) follows on its partition."""
         return self._format.encode({"watermark": "end" if time == END else in_unit(time, self._settings.time_unit)})
+
+
+def _meant(settings: RecordSettings) -> dict[str, Value]:
+    """What the compared fields hold in a positive interaction."""
+    said = {path: listed[0] for path, listed in settings.where.items()}
+    for condition in conditions(settings.positive_when):
+        listed = settings.positive_when[condition.path]
+        there = settings.where.get(condition.path, listed)
+        both = [value for value in listed if Condition(condition.path, there).met([value])[0]]
+        if not both:
+            raise ValueError(f"records.positive_when: where lists none of its values for {condition.path!r}")
+        said[condition.path] = both[0]
+    return said
+
+
+def _not_meant(settings: RecordSettings) -> dict[str, Value] | None:
+    """The same in a negative one, None where nothing says what it might be."""
+    if not settings.positive_when:
+        return (
+            {path: listed[0] for path, listed in settings.where.items()} if settings.rating or settings.label else None
+        )
+    for condition in conditions(settings.positive_when):
+        for value in settings.where.get(condition.path, ()):
+            if not condition.met([value])[0]:
+                return {**_meant(settings), condition.path: value}
+    return None
+
+
+def _nested(fields: Mapping[str, Any]) -> dict[str, Any]:
+    message: dict[str, Any] = {}
+    for path, value in fields.items():
+        *above, last = steps(path)
+        place = message
+        for key in above:
+            place = place.setdefault(key, {})
+        place[last] = value
+    return message

@@ -2,29 +2,55 @@
 
 Rules:
 1. Decoding many messages gives what decoding them one by one gives.
-2. Whatever bytes arrive, nothing is raised: a message is an interaction, a watermark record, a tombstone or a bad row.
-3. A bad row says why in a short stable code: undecodable, not-a-map, missing-field, wrong-type, out-of-range,
-   clock-skew.
+2. Whatever bytes arrive, nothing is raised: a message is an interaction (or several), a watermark record, a tombstone,
+   one that is skipped, or a bad row.
+3. A bad row says why, in one of the codes of `events.record.REASONS`.
+4. What `records.where` does not list is skipped, whatever else is wrong with its fields.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, get_args
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from models.interactions import Categories, Ids, Interactions
-from stream_app.events.record import BadRow, RecordSettings
-from stream_app.events.segment import END
-from stream_app.formats import AnyMessageFormat, categories
+from stream_app.errors import Unavailable
+from stream_app.events.field_path import header
+from stream_app.events.record import RecordSettings
+from stream_app.formats import AnyMessageFormat
+from stream_app.formats.assembly import Assembly
 from stream_app.formats.decoded import Decoded
-from stream_app.formats.event_time import LIMIT, microseconds
-from stream_app.formats.row import ID_BYTES, refusal, row_type, watermark_type
+from stream_app.formats.event_time import LIMIT
+from stream_app.formats.fetch import Fetch, Headers
+from stream_app.formats.heads import Heads
+from stream_app.formats.limits import Limits
+from stream_app.formats.opening import opener
+from stream_app.formats.refusal import Refusal, said
+from stream_app.formats.row import leaves, struct, tree_of
+from stream_app.formats.verdicts import ERRORS, Verdicts
 
-Decode = Callable[[Sequence[bytes | None], Sequence[int], Sequence[int]], Decoded]
-_ERRORS = (ValueError, TypeError, RecursionError)
+
+class Decode(Protocol):
+    """Messages of one partition to what they are.
+
+    values, offsets, timestamps_ms and headers have equal length; a value of None is a tombstone; a timestamp below 0
+    means that there is none, and then there is nothing to judge clock skew by; headers may be left out where the
+    settings read none (`RecordSettings.reads_headers`).
+    """
+
+    def __call__(
+        self,
+        values: Sequence[bytes | None],
+        offsets: Sequence[int],
+        timestamps_ms: Sequence[int],
+        headers: Sequence[Headers] | None = None,
+    ) -> Decoded:
+        """Raises Unavailable when `records.decoder` does."""
+        ...
 
 
 def message_format(name: str) -> AnyMessageFormat:
@@ -37,145 +63,128 @@ def message_format(name: str) -> AnyMessageFormat:
 
 
 def decoder(settings: RecordSettings) -> Decode:
-    """A function (values, offsets, Kafka timestamps in ms) -> Decoded for messages of one partition.
-
-    The three have equal length; a value of None is a tombstone; a timestamp below 0 means that there is none, and
-    then there is nothing to judge clock skew by.
-    """
+    """A function from messages to what they are. Raises ValueError where `records.decoder` names none."""
     return _Decoder(settings).decode
+
+
+Failed = list[tuple[int, Any, Exception | Refusal]]
+"""(place, body, why) of messages that are no rows."""
+
+
+@dataclass(frozen=True)
+class _Messages:
+    """Some messages of a fetch: their places in it, and what they are to be read from."""
+
+    places: Sequence[int]
+    bodies: Sequence[Any]
+
+    def only(self, numbers: Sequence[int]) -> _Messages:
+        return _Messages([self.places[number] for number in numbers], [self.bodies[number] for number in numbers])
 
 
 class _Decoder:
     def __init__(self, settings: RecordSettings) -> None:
-        chosen = message_format(settings.format)
-        self._settings = settings
-        self._row = chosen.decoder(row_type(settings))
-        self._watermark = chosen.decoder(watermark_type(settings))
-        self._skew = round(settings.max_clock_skew * 1_000_000)
+        every = leaves(settings)
+        tree = tree_of({path: leaf for path, leaf in every.items() if header(path) is None})
+        in_headers = {path: leaf for path, leaf in every.items() if header(path) is not None}
+        written, kind = message_format(settings.format), struct(tree)
+        self._open = opener(settings.decoder) if settings.decoder else None
+        self._row: Callable[[Any], Any] = written.decoder(kind)
+        content: Callable[[Any], Any] = written.decoder(object)
+        if self._open is not None:
+            self._row, content = partial(msgspec.convert, type=kind), lambda mapping: mapping
+        self._limits = Limits(written, tree, settings.max_bytes)
+        self._heads = Heads(settings, in_headers) if in_headers else None
+        self._verdicts = Verdicts(settings, content, None if self._open else self._limits, self._heads)
+        self._assembly = Assembly(settings, every, tree, self._heads)
 
-    def decode(self, values: Sequence[bytes | None], offsets: Sequence[int], timestamps_ms: Sequence[int]) -> Decoded:
+    def decode(
+        self,
+        values: Sequence[bytes | None],
+        offsets: Sequence[int],
+        timestamps_ms: Sequence[int],
+        headers: Sequence[Headers] | None = None,
+    ) -> Decoded:
         at = np.asarray(offsets, dtype=np.int64)
         clock = np.clip(np.asarray(timestamps_ms, dtype=np.int64), -1, LIMIT // 1000) * 1000
-        marks: list[tuple[int, int]] = []
-        bad: list[BadRow] = []
-        present = [index for index, value in enumerate(values) if value is not None]
-        try:
-            rows, kept = [self._row(value) for value in values if value is not None], present
-        except _ERRORS:
-            rows, kept = self._one_by_one(values, present, at, clock, marks, bad)
-        index = np.array(kept, dtype=np.int64)
-        interactions, good = self._columns(rows, values, index, at, clock, bad)
-        return Decoded(
-            interactions.select(good),
-            at[index[good]],
-            tuple(marks),
-            tuple(sorted(bad, key=lambda row: row.offset)),
-            len(values) - len(present),
-        )
+        fetch = Fetch(values, at, clock, headers or [()] * len(values) if self._heads else ())
+        messages = _Messages(range(len(values)), values)
+        if None in values:
+            messages = messages.only([place for place, value in enumerate(values) if value is not None])
+        tombstones = len(values) - len(messages.places)
+        if self._open is not None:
+            messages = self._opened(fetch, messages)
+        interactions, found = self._assembly.of(fetch, *self._rows(fetch, messages))
+        bad = tuple(sorted(fetch.bad, key=lambda row: row.offset))
+        return Decoded(interactions, found, tuple(sorted(fetch.marks)), bad, tombstones, fetch.filtered)
 
-    def _one_by_one(
-        self,
-        values: Sequence[bytes | None],
-        present: Sequence[int],
-        at: NDArray[np.int64],
-        clock: NDArray[np.int64],
-        marks: list[tuple[int, int]],
-        bad: list[BadRow],
-    ) -> tuple[list[Any], list[int]]:
-        rows, kept = [], []
-        for index in present:
-            value = values[index] or b""
+    def _opened(self, fetch: Fetch, messages: _Messages) -> _Messages:
+        """The mappings that `records.decoder` makes of them."""
+        assert self._open is not None
+        kept: list[int] = []
+        mappings: list[Any] = []
+        for place, value in zip(messages.places, messages.bodies, strict=True):
+            if refused := self._limits.size(value):
+                fetch.refuse(place, refused)
+                continue
             try:
-                rows.append(self._row(value))
-                kept.append(index)
-            except _ERRORS as error:
-                found = self._mark(value, int(clock[index]), error)
-                if isinstance(found, int):
-                    marks.append((int(at[index]), found))
-                else:
-                    bad.append(BadRow(int(at[index]), *found, value))
-        return rows, kept
+                mapping = self._open(value)
+            except Unavailable:
+                raise
+            except Exception as error:  # somebody else's code, fed with whatever arrives
+                fetch.refuse(place, Refusal("undecodable", text=said(error)))
+                continue
+            if mapping is None:
+                fetch.filtered += 1
+            else:
+                kept.append(place)
+                mappings.append(mapping)
+        return _Messages(kept, mappings)
 
-    def _mark(self, value: bytes, clock: int, error: Exception) -> int | tuple[str, str]:
-        """The time of a watermark record, else why the message is neither that nor an interaction."""
+    def _rows(self, fetch: Fetch, messages: _Messages) -> tuple[Sequence[int], Sequence[Any], Sequence[Any]]:
+        """(places, rows, what their headers say) of those that are rows; what the others are is settled."""
+        failed: Failed = []
         try:
-            time = self._watermark(value).watermark
-        except _ERRORS as second:
-            found = refusal(second)
-            if found[1] == "watermark" and found[0] != "missing-field":
-                return found
-            return refusal(error, self._settings.categories)
-        if time == "end":
-            return END
-        mark = int(microseconds([time], self._settings.time_unit)[0])
-        return ("clock-skew", "watermark") if clock >= 0 and mark > clock + self._skew else mark
-
-    def _columns(
-        self,
-        rows: list[Any],
-        values: Sequence[bytes | None],
-        index: NDArray[np.int64],
-        at: NDArray[np.int64],
-        clock: NDArray[np.int64],
-        bad: list[BadRow],
-    ) -> tuple[Interactions, NDArray[np.bool_]]:
-        settings = self._settings
-        users = _ids([row.user for row in rows], settings.user_ids)
-        items = _ids([row.item for row in rows], settings.item_ids)
-        times, timed = self._times(rows, clock[index])
-        labels, labelled = self._labels(rows)
-        named, short = self._categories(rows)
-        own, limit = clock[index], clock[index] + self._skew
-        checks = (
-            (_short(users), "out-of-range", settings.user),
-            (_short(items), "out-of-range", settings.item),
-            (timed, "missing-field", settings.time),
-            ((own < 0) | (times <= limit), "clock-skew", settings.time),
-            (labelled, "out-of-range", settings.label),
-            (short, "out-of-range", settings.categories),
-        )
-        good = np.ones(len(rows), dtype=np.bool_)
-        for passed, reason, field in checks:
-            for row in np.flatnonzero(good & ~passed):
-                bad.append(BadRow(int(at[index[row]]), reason, field, values[index[row]] or b""))
-            good &= passed
-        return Interactions(users, items, times, labels, named), good
-
-    def _times(self, rows: list[Any], clock: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """(event time, whether there is one) of each row; `time_from` says where it comes from."""
-        if self._settings.time_from == "kafka":
-            return clock, clock >= 0
-        raw = [row.time for row in rows]
-        if self._settings.time_from == "field" or None not in raw:
-            return microseconds(raw, self._settings.time_unit), np.ones(len(rows), dtype=np.bool_)
-        absent = np.array([time is None for time in raw], dtype=np.bool_)
-        times = clock.copy()
-        times[~absent] = microseconds([time for time in raw if time is not None], self._settings.time_unit)
-        return times, ~absent | (clock >= 0)
-
-    def _labels(self, rows: list[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """(label, whether it is 0 or 1) of each row."""
-        if self._settings.rating:
-            ratings = np.array([row.rating for row in rows], dtype=np.float64)
-            return (ratings >= self._settings.rating_threshold).astype(np.float32), np.ones(len(rows), dtype=np.bool_)
-        if not self._settings.label:
-            return np.ones(len(rows), dtype=np.float32), np.ones(len(rows), dtype=np.bool_)
-        labels = np.array([row.label for row in rows], dtype=np.float64)
-        return labels.astype(np.float32), (labels == 0) | (labels == 1)
-
-    def _categories(self, rows: list[Any]) -> tuple[Categories | None, NDArray[np.bool_]]:
-        """(categories, whether they are within the limits) of each row."""
-        if not self._settings.categories:
-            return None, np.ones(len(rows), dtype=np.bool_)
-        return categories.read([row.categories for row in rows])
+            rows = list(map(self._row, messages.bodies))
+        except ERRORS:
+            messages, rows = _each(messages, self._row, failed)
+        if self._open is None and not self._limits.proven(messages.bodies, rows):
+            judged = [self._limits.refusal(body) for body in messages.bodies]
+            for place, refused in zip(messages.places, judged, strict=True):
+                if refused:
+                    fetch.refuse(place, refused)
+            kept = [number for number, refused in enumerate(judged) if not refused]
+            messages, rows = messages.only(kept), [rows[number] for number in kept]
+        heads: list[Any] = []
+        if self._heads is not None:
+            messages, rows, heads = _with_heads(fetch, messages, rows, self._heads, failed)
+        for place, body, why in failed:
+            self._verdicts.settle(fetch, place, body, why)
+        return messages.places, rows, heads
 
 
-def _ids(values: list[Any], kind: str) -> Ids:
-    return np.array(values, dtype=np.int64 if kind == "int" else object)
+def _each(messages: _Messages, read: Callable[[Any], Any], failed: Failed) -> tuple[_Messages, list[Any]]:
+    """Those that can be read, and their rows; the others are put to what `failed`."""
+    kept: list[int] = []
+    rows: list[Any] = []
+    for number, body in enumerate(messages.bodies):
+        try:
+            rows.append(read(body))
+            kept.append(number)
+        except ERRORS as error:
+            failed.append((messages.places[number], body, error))
+    return messages.only(kept), rows
 
 
-def _short(ids: Ids) -> NDArray[np.bool_]:
-    """Which ids fit ID_BYTES; the type has limited their characters already, one of which takes up to four bytes."""
-    if ids.dtype != object:
-        return np.ones(len(ids), dtype=np.bool_)
-    return np.array([len(text) <= ID_BYTES // 4 or len(text.encode()) <= ID_BYTES for text in ids], dtype=np.bool_)
+def _with_heads(
+    fetch: Fetch, messages: _Messages, rows: list[Any], heads: Heads, failed: Failed
+) -> tuple[_Messages, list[Any], list[Any]]:
+    """Those whose headers can be read as well, with what they say."""
+    said = [heads.row(fetch.headers[place]) for place in messages.places]
+    kept = [number for number, head in enumerate(said) if not isinstance(head, Refusal)]
+    failed += [
+        (messages.places[number], messages.bodies[number], head)
+        for number, head in enumerate(said)
+        if isinstance(head, Refusal)
+    ]
+    return messages.only(kept), [rows[number] for number in kept], [said[number] for number in kept]

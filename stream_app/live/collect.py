@@ -75,6 +75,7 @@ class Collect:
             [record.value for record in batch.records],
             [record.offset for record in batch.records],
             [record.timestamp for record in batch.records],
+            [record.headers for record in batch.records] if self._records.reads_headers() else None,
         )
         if decoded.bad:
             await self._bury(batch, decoded.bad)
@@ -108,7 +109,7 @@ class Collect:
         for row in bad:
             origin, record = Origin(batch.topic, batch.partition, row.offset), came[row.offset]
             letter = DeadLetter.of(
-                origin, record.timestamp, row.value, row.reason, row.field, record.headers, record_key=record.key
+                origin, record.timestamp, row.value, row.reason, row.field, record.headers, row.text, record_key=record.key
             )
             sent.append(await self._sender.send(self._topics.dead_letters, letter.encode(), letter.key, partition=0))
         await asyncio.gather(*sent)
