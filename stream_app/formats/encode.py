@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from models.interactions import Interactions
+from stream_app.errors import SettingsError
 from stream_app.events.field_path import steps
 from stream_app.events.record import RecordSettings, Value
 from stream_app.events.segment import END
@@ -22,17 +23,17 @@ class Encoder:
     Where the settings read a rating, the nearest rating on the right side of the threshold stands for the label; where
     they compare fields with values, the first value that is listed stands for all.
 
-    Raises ValueError for settings that read what cannot be written: another's format, or headers.
+    Raises SettingsError for settings that read what cannot be written: another's format, or headers.
     """
 
     def __init__(self, settings: RecordSettings) -> None:
         if settings.decoder:
-            raise ValueError(f"records.decoder: only {settings.decoder} knows how its messages are written")
+            raise SettingsError("records.decoder", f"only {settings.decoder} knows how its messages are written")
         if settings.reads_headers():
-            raise ValueError("records: fields that lie in headers cannot be written")
+            raise SettingsError("records", "fields that lie in headers cannot be written")
         if both := {path for _, path in settings.conditions()} & set(settings.fields().values()):
-            raise ValueError(
-                f"records: {min(both)!r} is compared with values, which the interaction's own may not have"
+            raise SettingsError(
+                "records.where", f"{min(both)!r} cannot be written: it holds the interaction's own value"
             )
         self._settings = settings
         self._format = message_format(settings.format)
@@ -42,7 +43,7 @@ class Encoder:
     def interaction(self, user: Any, item: Any, time: int, label: float, categories: Sequence[str] = ()) -> bytes:
         """One interaction; time in microseconds, label 0 or 1.
 
-        Raises ValueError for a label 0 where the settings make every interaction a positive one, and for categories
+        Raises SettingsError for a label 0 where the settings make every interaction a positive one, and for categories
         where they name no field for them.
         """
         settings = self._settings
@@ -57,23 +58,33 @@ class Encoder:
             fields[settings.rating] = threshold if label else math.nextafter(threshold, -math.inf)
         elif settings.label and not settings.positive_when:
             fields[settings.label] = int(label)
-        elif not label and self._negative is None:
-            raise ValueError("label 0 cannot be sent: the record settings say of no message that it is negative")
+        elif not label:
+            self.check_labels()
         if settings.categories:
             fields[settings.categories] = list(categories)
         elif categories:
-            raise ValueError("categories cannot be sent: the record settings have no field for them")
+            raise SettingsError("records.categories", "categories cannot be sent: there is no field for them")
         if settings.batched:
             fields = {path: [value] for path, value in fields.items()}
         compared = self._positive if label else self._negative or {}
         return self._format.encode(_nested({**fields, **compared}))
 
     def messages(self, rows: Interactions) -> Iterator[bytes]:
-        """A message for each row, in their order. Raises ValueError as `interaction` does."""
+        """A message for each row, in their order. Raises SettingsError as `interaction` does."""
         categories = [()] * len(rows) if rows.categories is None else rows.categories.tolist()
         columns = (column.tolist() for column in (rows.users, rows.items, rows.times, rows.labels))
         for user, item, time, label, named in zip(*columns, categories, strict=True):
             yield self.interaction(user, item, time, label, named)
+
+    def check_labels(self) -> None:
+        """Raises SettingsError where no message is known that would come in as a negative interaction."""
+        if self._negative is None and self._settings.positive_when:
+            remedy = "list in records.where which other values there are"
+            raise SettingsError(
+                "records.positive_when", "label 0 cannot be sent: only positive values are known", remedy
+            )
+        if self._negative is None:
+            raise SettingsError("records.label", "label 0 cannot be sent: every interaction is a positive one")
 
     def watermark(self, time: int) -> bytes:
         """A watermark record: nothing before `time` (microseconds; END: nothing at all) follows on its partition."""
@@ -88,7 +99,9 @@ def _meant(settings: RecordSettings) -> dict[str, Value]:
         there = settings.where.get(condition.path, listed)
         both = [value for value in listed if Condition(condition.path, there).met([value])[0]]
         if not both:
-            raise ValueError(f"records.positive_when: where lists none of its values for {condition.path!r}")
+            raise SettingsError(
+                "records.positive_when", f"records.where lists none of its values for {condition.path!r}"
+            )
         said[condition.path] = both[0]
     return said
 

@@ -109,7 +109,14 @@ class Collect:
         for row in bad:
             origin, record = Origin(batch.topic, batch.partition, row.offset), came[row.offset]
             letter = DeadLetter.of(
-                origin, record.timestamp, row.value, row.reason, row.field, record.headers, row.text, record_key=record.key
+                origin,
+                record.timestamp,
+                row.value,
+                row.reason,
+                row.field,
+                record.headers,
+                row.text,
+                record_key=record.key,
             )
             sent.append(await self._sender.send(self._topics.dead_letters, letter.encode(), letter.key, partition=0))
         await asyncio.gather(*sent)

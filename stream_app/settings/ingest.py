@@ -8,14 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
+from stream_app.errors import SettingsError
 from stream_app.events.periods import AnyPeriods, EqualCount
 from stream_app.events.record import RecordSettings
-from stream_app.formats.opening import opener
+from stream_app.formats.encode import Encoder
 from stream_app.live.trimming import WindowSettings
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.settings.durations import seconds
+from stream_app.settings.records import Records
 from stream_app.settings.serving import ServingSettings
 from stream_app.settings.sources import Values
 
@@ -33,39 +35,17 @@ def _periods(value: Any) -> Any:
     return {"count": DEFAULT_COUNT, **value} if kind == "count" else value
 
 
-def _records(value: Any) -> Any:
-    """One value in place of a list, and tables within tables in place of dotted paths; the default label gives way."""
-    if not isinstance(value, dict):
-        return value
-    compared = {name: _compared(name, value[name]) for name in ("where", "positive_when") if name in value}
-    for name in ("rating", "positive_when"):
-        if value.get(name) and value.get("label"):
-            raise ValueError(f"{name}: cannot be set together with label: both say what is positive")
-    label = {"label": ""} if value.get("rating") or value.get("positive_when") else {}
-    return {**label, **value, **compared}
-
-
-def _compared(setting: str, value: Any, above: str = "") -> Any:
-    if not isinstance(value, dict):
-        return value
-    found: dict[str, list[Any]] = {}
-    for key, given in value.items():
-        path = f"{above}{key}"
-        if isinstance(given, dict):
-            found |= _compared(setting, given, f"{path}.")
-            continue
-        listed = given if isinstance(given, list | tuple) else [given]
-        if not all(isinstance(one, str | bool | int | float) for one in listed):
-            raise ValueError(f"{setting}: {path!r} must list text, numbers, true or false, not {given!r}")
-        found[path] = list(listed)
-    return found
-
-
-def _with_its_decoder(records: RecordSettings) -> RecordSettings:
-    """Raises ValueError when the function cannot be had."""
-    if records.decoder:
-        opener(records.decoder)
-    return records
+def _late_rows_can_be_written(periods: Any, info: ValidationInfo) -> Any:
+    """Raises ValueError when late rows are to become messages which these records cannot be."""
+    records = info.data.get("records")
+    if periods.late == "dead-letter" and records is not None:
+        try:
+            encoder = Encoder(records)
+            if records.positive_when:
+                encoder.check_labels()
+        except SettingsError as error:
+            raise ValueError(f'late: "dead-letter" goes not with these records; {error}') from error
+    return periods
 
 
 class IngestSettings(ServingSettings):
@@ -73,13 +53,10 @@ class IngestSettings(ServingSettings):
 
     state_directory: Path = Path("asmg-state")
     collectors: Annotated[int, Field(ge=1)] = 1
-    records: Annotated[RecordSettings, BeforeValidator(_records), AfterValidator(_with_its_decoder)] = Field(
-        default_factory=RecordSettings
-    )
-    periods: Annotated[AnyPeriods, Field(discriminator="by"), BeforeValidator(_periods)] = Field(
-        default_factory=lambda: EqualCount(count=DEFAULT_COUNT)
-    )
-
+    records: Records = Field(default_factory=RecordSettings)
+    periods: Annotated[
+        AnyPeriods, Field(discriminator="by"), BeforeValidator(_periods), AfterValidator(_late_rows_can_be_written)
+    ] = Field(default_factory=lambda: EqualCount(count=DEFAULT_COUNT))
     window: WindowSettings = Field(default_factory=WindowSettings)
 
     @classmethod

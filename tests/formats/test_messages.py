@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_app.errors import SettingsError
 from stream_app.events.record import RecordSettings
 from stream_app.formats.decoded import Decoded
 from stream_app.formats.encode import Encoder
@@ -127,24 +128,25 @@ def test_what_is_no_interaction_is_refused_with_its_reason(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "reason"),
     [
-        ("msgpack", b""),
-        ("msgpack", b"\xc1"),
-        ("msgpack", msgpack.packb(GOOD) + b"\x00"),
-        ("msgpack", b"\xdf\xff\xff\xff\xff"),  # a map that claims four billion entries
-        ("msgpack", b"\x81\xa1x" + b"\x91" * 100_000 + b"\x01"),  # nested beyond any stack
-        ("json", b""),
-        ("json", b"\xff\xfe"),
-        ("json", b"\xef\xbb\xbf" + json.dumps(GOOD).encode()),
-        ("json", json.dumps(GOOD).encode() + b"{}"),
-        ("json", b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
-        ("json", b'{"user_id": NaN}'),
-        ("json", b'{"user_id": 1, "item_id": 1, "timestamp": Infinity, "label": 1}'),
+        ("msgpack", b"", "empty"),
+        ("msgpack", b"\xc1", "undecodable"),
+        ("msgpack", msgpack.packb(GOOD) + b"\x00", "undecodable"),
+        ("msgpack", b"\xdf\xff\xff\xff\xff", "undecodable"),  # a map that claims four billion entries
+        ("msgpack", b"\x81\xa1x" + b"\x91" * 100_000 + b"\x01", "too-deep"),  # nested beyond any stack
+        ("json", b"", "empty"),
+        ("json", b"\xff\xfe", "wrong-encoding"),
+        ("json", b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), "undecodable"),
+        ("json", json.dumps(GOOD).encode() + b"{}", "undecodable"),
+        ("json", b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "too-deep"),
+        ("json", b"[" * 100_000, "too-deep"),
+        ("json", b'{"user_id": NaN}', "undecodable"),
+        ("json", b'{"user_id": 1, "item_id": 1, "timestamp": Infinity, "label": 1}', "undecodable"),
     ],
 )
-def test_bytes_that_are_no_message_are_undecodable(name: str, value: bytes) -> None:
-    assert verdict(value, RecordSettings(format=name)) == ("undecodable", "")
+def test_bytes_that_are_no_message_are_refused(name: str, value: bytes, reason: str) -> None:
+    assert verdict(value, RecordSettings(format=name)) == (reason, "")
 
 
 def test_nan_in_msgpack_is_out_of_range() -> None:
@@ -173,12 +175,11 @@ def test_string_ids_have_at_most_1024_bytes_and_at_least_one(chosen: RecordSetti
 
 def test_a_string_that_is_no_utf8_is_refused() -> None:
     texts = replace(FORMATS[0], user_ids="string")
-    assert (
-        verdict(msgpack.packb({**GOOD, "user_id": "\ud800"}, unicode_errors="surrogatepass"), texts)[0] == "undecodable"
-    )
+    surrogate = msgpack.packb({**GOOD, "user_id": "\ud800"}, unicode_errors="surrogatepass")
+    assert verdict(surrogate, texts) == ("wrong-encoding", "")
     raw = b'{"user_id": "%s", "item_id": 1, "timestamp": 1, "label": 1}'
-    for user in (b"\\ud800", b"\xff", b"\xed\xa0\x80"):
-        assert verdict(raw % user, replace(texts, format="json"))[0] == "undecodable"
+    for user, reason in ((b"\\ud800", "undecodable"), (b"\xff", "wrong-encoding"), (b"\xed\xa0\x80", "wrong-encoding")):
+        assert verdict(raw % user, replace(texts, format="json")) == (reason, "")
 
 
 @pytest.mark.parametrize("chosen", FORMATS, ids=lambda chosen: chosen.format)
@@ -335,7 +336,7 @@ def test_the_end_of_a_partition_is_sent_as_a_word() -> None:
 
 
 def test_a_negative_that_the_settings_cannot_say_is_not_sent() -> None:
-    with pytest.raises(ValueError, match="label 0"):
+    with pytest.raises(SettingsError, match="label 0"):
         Encoder(RecordSettings(label="")).interaction(1, 2, 3, 0)
 
 
@@ -431,5 +432,5 @@ def test_categories_that_are_sent_come_in(names: list[str], chosen: RecordSettin
 def test_what_is_sent_without_categories_is_what_was_sent_before_there_were_any() -> None:
     sent = Encoder(RecordSettings()).interaction(7, -8, 1_600_000_000_000_000, 1)
     assert sent == b"\x84\xa7user_id\x07\xa7item_id\xf8\xa9timestamp\xce_^\x10\x00\xa5label\x01"
-    with pytest.raises(ValueError, match="no field"):
+    with pytest.raises(SettingsError, match="no field"):
         Encoder(RecordSettings()).interaction(1, 2, 3, 1, ("a",))
