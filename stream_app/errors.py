@@ -104,6 +104,9 @@ class StoreCorrupted(StopTheLine):
 class DiskRefuses(StopTheLine):
     """The disk does not take what must be written; what it took before is whole, and starting again goes on from it."""
 
+    ROOM = "make room there (space, quota or the limit on file sizes) and start again: nothing is lost"
+    RIGHT = "give this user the right to it, or name another directory, and start again"
+
     def __init__(self, path: str | Path, problem: str, remedy: str) -> None:
         super().__init__(f"{path}: {problem}; {remedy}")
         self.path, self.problem, self.remedy = str(path), problem, remedy
@@ -189,20 +192,17 @@ class VersionGap(VersionRejected):
     """Chunks of the version are missing (for instance because compaction took them)."""
 
 
-_ROOM = "make room there (space, quota or the limit on file sizes) and start again: nothing is lost"
-_RIGHT = "give this user the right to it, or name another directory, and start again"
-_REMEDIES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EFBIG: _ROOM} | {
-    errno.EACCES: _RIGHT,
-    errno.EPERM: _RIGHT,
-    errno.EROFS: _RIGHT,
-}
+_REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), DiskRefuses.ROOM) | dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS), DiskRefuses.RIGHT
+)
 
 
-def disk_refusal(path: str | Path, problem: str) -> DiskRefuses | None:
+def disk_refusal(path: str | Path, problem: str | None) -> DiskRefuses | None:
     """The answer to what the system, or a library in its words, says of writing to `path`; None for other problems."""
-    found = (remedy for number, remedy in _REMEDIES.items() if os.strerror(number) in problem)
+    said = problem or ""
+    found = (remedy for number, remedy in _REMEDIES.items() if os.strerror(number) in said)
     remedy = next(found, None)
-    return None if remedy is None else DiskRefuses(path, problem, remedy)
+    return None if remedy is None else DiskRefuses(path, said, remedy)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from replay_helpers import PERIODS, SETTINGS, published, stream, write
-from small_disk import small_disk
 
+from benchmarks.small_disk import small_disk, without_root_rights
 from stream_app.errors import DiskRefuses, StoreCorrupted
 from stream_app.replay import PeriodResult, replay
+from stream_app.store.database import translated
 
 NOBODY = 65534
 Versions = dict[str, tuple[str, str]]
@@ -86,6 +89,29 @@ def test_in_a_read_only_directory_a_replay_ends_and_with_the_right_to_write_it_g
             folder.chmod(0o755)
         assert len(replayed(recording, out)) == PERIODS
         assert published(out) == whole
+
+
+def test_a_child_that_may_not_write_its_state_directory_ends_for_good_before_it_reads_anything(
+    tmp_path: Path,
+) -> None:
+    tmp_path.chmod(0o555)
+    command = [sys.executable, "-m", "stream_app.cli", "worker", "--set", f"state_directory={tmp_path / 'state'}"]
+    with subprocess.Popen(
+        [*command, "--child", "window"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=without_root_rights,
+    ) as child:
+        assert child.wait(timeout=60) == 3
+        assert child.stderr is not None
+        said = child.stderr.read()
+    assert said == f"asmg: {tmp_path / 'state'}: Permission denied; {DiskRefuses.RIGHT}\n"
+
+
+def test_a_lack_of_memory_stops_no_line_a_new_process_has_its_own(tmp_path: Path) -> None:
+    with pytest.raises(MemoryError, match=str(tmp_path)), translated(tmp_path):
+        raise Exception("IO error: Cannot allocate memory: While mmap file for read")  # as rocksdict passes it on
 
 
 def flip(file: Path) -> None:

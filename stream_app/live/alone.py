@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
-from stream_app.errors import StopTheLine, StoreLocked
+from stream_app.errors import StopTheLine, StoreLocked, disk_refusal
 
 PATIENCE = 6.0
 """Seconds that the process before us has to end: longer than the children of a killed supervisor outlive it."""
@@ -35,7 +35,8 @@ def alone(directory: Path, role: str) -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         lock = os.open(directory / f"{role}.lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise StopTheLine(f"{directory}: cannot be written ({error.strerror}); mend it (state_directory)") from error
+        other = StopTheLine(f"{directory}: cannot be written ({error.strerror}); mend it (state_directory)")
+        raise disk_refusal(directory, error.strerror) or other from error
     try:
         _locked(lock, directory)
         yield

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stream_app.broker import KafkaSettings, reach
-from stream_app.errors import StopTheLine, Unavailable
+from stream_app.errors import StopTheLine, Unavailable, disk_refusal
 from stream_app.telemetry import utc, wall_clock
 
 WINDOW = "window.json"
@@ -57,7 +57,8 @@ def note_window(directory: Path, assigned: bool) -> None:
         aside.write_text(text, encoding="utf-8")
         aside.replace(path)
     except OSError as error:
-        raise StopTheLine(f"{path}: cannot be written ({error.strerror}); mend the disk (state_directory)") from error
+        other = StopTheLine(f"{path}: cannot be written ({error.strerror}); mend the disk (state_directory)")
+        raise disk_refusal(path, error.strerror) or other from error
 
 
 def read_window(directory: Path) -> WindowStatus:

@@ -1,7 +1,9 @@
-"""A directory on a disk that is soon full: a small tmpfs or, where none may be mounted, a limit on file sizes."""
+"""Disks that refuse: a directory that is soon full, and processes of root that must not write what its mode forbids."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import resource
 import shutil
 import subprocess
@@ -29,9 +31,9 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(path: Path, size: int) -> Iterator[SmallDisk]:
-    """`path`, a new directory, with room for `size` bytes.
+    """`path`, a new directory, with room for `size` bytes: a tmpfs or, where none may be mounted, limited file sizes.
 
-    Where nothing can be mounted files are limited in this whole process: a neighbour of `path` may be refused first.
+    The limit holds in this whole process and those that it starts: a neighbour of `path` may then be refused first.
     """
     path.mkdir(parents=True)
     disk = SmallDisk(path, _mounted(path, size))
@@ -49,3 +51,10 @@ def small_disk(path: Path, size: int) -> Iterator[SmallDisk]:
 def _mounted(path: Path, size: int) -> bool:
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(path)]
     return shutil.which("mount") is not None and subprocess.run(command, capture_output=True).returncode == 0
+
+
+def without_root_rights() -> None:
+    """As `preexec_fn`: the process that begins now may write only what the modes of files let its user write."""
+    if os.geteuid() == 0:
+        drop_from_bounding_set, cap_dac_override = 24, 1  # linux/prctl.h, linux/capability.h
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, cap_dac_override, 0, 0, 0)
