@@ -1,4 +1,4 @@
-"""The local broker for benchmarks: `deploy/kafka-local/broker.py`, which is a script and no package."""
+"""The local brokers for benchmarks: those of `deploy/kafka-local`, which are scripts and no package."""
 
 from __future__ import annotations
 
@@ -8,5 +8,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "deploy" / "kafka-local"))
 
 from broker import LocalBroker
+from secured import SecuredBroker
 
-__all__ = ["LocalBroker"]
+__all__ = ["LocalBroker", "SecuredBroker"]

@@ -130,6 +130,16 @@ def test_a_password_file_is_read_at_every_connect_without_its_line_end(tmp_path:
         assert given.kafka_python()["sasl_plain_password"] == expected
 
 
+def test_a_secret_that_is_replaced_is_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("first")
+    given = settings(**SASL, password_file=str(file))
+    before = given.secrets_digest()
+    assert given.secrets_digest() == before
+    file.write_text("second")
+    assert given.secrets_digest() != before
+
+
 @pytest.mark.parametrize(
     ("given", "key", "said"),
     [

@@ -5,8 +5,10 @@ Secrets come from a file, which is read again at every connect, or from the envi
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from stream_app.broker.security import secret, tls_context
@@ -98,6 +100,14 @@ class KafkaSettings:
                 "sasl_plain_password": secret("password", self.password, self.password_file),
             }
         return told
+
+    def secrets_digest(self) -> str:
+        """Another one as soon as a file of secrets or certificates says something else. Raises OSError."""
+        files = (self.password_file, self.ca_file, self.certificate_file, self.key_file, self.key_password_file)
+        digest = hashlib.sha256()
+        for file in filter(None, files):
+            digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
+        return digest.hexdigest()
 
     def kafka_python(self) -> dict[str, Any]:
         """Keyword arguments for every client of kafka-python. Raises SettingsError, see `security`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol, cast
@@ -100,8 +100,10 @@ def build(name: str, member: str, kafka: KafkaSettings, directory: Path) -> faus
 class Runner:
     """A stage and the Faust app that feeds it. Made in the event loop that it runs in."""
 
-    def __init__(self, app: faust.App, stage: Stage) -> None:
+    def __init__(self, app: faust.App, stage: Stage, secrets: Callable[[], str] = lambda: "") -> None:
+        """secrets: what tells one state of the files of secrets and certificates from another."""
         self._app, self._stage = app, stage
+        self._secrets, self._came_in_with = secrets, secrets()
         self._done: dict[TP, int] = {}
         cast(Transport, app.transport).starts = self._starts
         app.agent(app.topic(stage.topic, schema=BatchSchema(), acks=False))(self._feed)
@@ -181,6 +183,7 @@ class Runner:
         since = monotonic()
         while True:
             await asyncio.sleep(STALLED_AFTER / 6)
+            self._check_secrets()
             tps = consumer.assignment()
             ends = await consumer.highwaters(*tps) if tps else {}
             if self._done != seen or all(self._done.get(tp, 0) >= end for tp, end in ends.items()):
@@ -190,11 +193,18 @@ class Runner:
                     f"records of {self._stage.topic} wait, but none was processed in {STALLED_AFTER:.0f} s"
                 )
 
+    def _check_secrets(self) -> None:
+        """The client keeps what it came in with: once it is thrown out, it would never get in again."""
+        with contextlib.suppress(OSError):  # a file that is being replaced at this moment
+            if self._secrets() != self._came_in_with:
+                raise Unavailable("the files of secrets or certificates have changed: a new start uses the new ones")
+
 
 def run(name: str, kafka: KafkaSettings, stage: Stage, state_directory: Path, index: int = 0) -> None:
     """Runs `stage` as process number `index` of group `name`, until SIGTERM or SIGINT.
 
-    Raises what the stage raised; Unavailable when there is no broker, or when records wait and nothing moves.
+    Raises what the stage raised; Unavailable when there is no broker, when records wait and nothing moves,
+    or when secrets have changed; AccessDenied when the broker does not let us in.
     """
     asyncio.run(_run(name, kafka, stage, state_directory, index))
 
@@ -204,7 +214,7 @@ async def _run(name: str, kafka: KafkaSettings, stage: Stage, state_directory: P
     quiet_libraries()
     app = build(name, member_id(name, state_directory, index), kafka, state_directory / "faust")
     try:
-        await Runner(app, stage).run()
+        await Runner(app, stage, kafka.secrets_digest).run()
     except KafkaConnectionError as error:
         reach(kafka)  # raises the reason, which aiokafka keeps to itself
         raise Unavailable(f"Kafka cannot be reached at {kafka.bootstrap}: {error}") from error

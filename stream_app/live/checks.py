@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stream_app.broker import KafkaSettings
 from stream_app.broker.connection import Connection
@@ -19,7 +20,9 @@ from stream_app.broker.rights import Right, describe, missing
 from stream_app.errors import AccessDenied, AsmgError, SettingsError
 from stream_app.live.topics import TopicSettings
 from stream_app.live.topics_check import fit
-from stream_app.live.worker_settings import WorkerSettings
+
+if TYPE_CHECKING:  # a serving process has no worker's packages
+    from stream_app.live.worker_settings import WorkerSettings
 
 LEAST_FREE_BYTES = 1 << 30
 """A snapshot of the largest models that were tried is a tenth of it."""
