@@ -38,9 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
         _ingest(arguments)
     from stream_app.learning import check_device
     from stream_app.live.supervisor import leave
-    from stream_app.live.topics_check import check
     from stream_app.live.until_end import what_stays
-    from stream_app.live.worker import run_child, run_worker
+    from stream_app.live.worker import check_cluster, run_child, run_worker
     from stream_app.telemetry import configure
 
     settings = all_settings(arguments)
@@ -49,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         run_child(settings.worker(), arguments.child, arguments.index)
     check_device(settings.learning)
     if arguments.new_run:
-        check(settings.kafka, settings.topics)  # a worker that cannot start changes nothing
+        check_cluster(settings.worker())  # a worker that cannot start changes nothing
         _begin_anew(settings.state_directory)
     if run_worker(settings.worker(), child_command(arguments), arguments.until_end):
         print(what_stays(settings.worker()), flush=True)

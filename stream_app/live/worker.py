@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from typing import Literal, NoReturn
 
 from stream_app.broker import preflight
-from stream_app.broker.rights import denied_by
+from stream_app.broker.rights import Right, denied_by
 from stream_app.errors import on_disk
 from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.live import app
@@ -37,8 +37,7 @@ def run_worker(settings: WorkerSettings, command: Sequence[str], until_end: bool
     Raises Unavailable (no broker, no topic), SettingsError (an unfit topic), AccessDenied (a right is missing, or has
     been taken away), IncompatibleState or StoreCorrupted (an unfit state directory), ChildFailed.
     """
-    needed = rights("worker", settings.kafka, settings.topics, settings.model)
-    check(settings.kafka, settings.topics, needed)
+    check_cluster(settings)
     check_state(settings)
     roles: list[tuple[str, Role, int]] = [
         *((f"collect-{n}" if n else "collect", "collect", n) for n in range(settings.collectors)),
@@ -46,9 +45,22 @@ def run_worker(settings: WorkerSettings, command: Sequence[str], until_end: bool
         ("trainer", "trainer", 0),
     ]
     children = [Child(name, (*command, "--child", role, "--index", str(n))) for name, role, n in roles]
-    watch = RightsWatch(settings.kafka, needed)
+    watch = RightsWatch(settings.kafka, needed(settings))
     ended = UntilEnd(settings) if until_end else watch
     return supervise(children, until=lambda: watch() or ended())
+
+
+def needed(settings: WorkerSettings) -> list[Right]:
+    """The rights that a worker must have on the cluster."""
+    return rights("worker", settings.kafka, settings.topics, settings.model)
+
+
+def check_cluster(settings: WorkerSettings) -> None:
+    """Returns when the brokers let us in and do what is needed, and the topics fit.
+
+    Raises AccessDenied, Unavailable, SettingsError.
+    """
+    check(settings.kafka, settings.topics, needed(settings))
 
 
 def check_state(settings: WorkerSettings) -> None:
@@ -97,7 +109,7 @@ def _missing_rights_named(settings: WorkerSettings, role: Role) -> Iterator[None
         denied = denied_by(error, role)
         if denied is None:
             raise
-        preflight(settings.kafka, (), rights("worker", settings.kafka, settings.topics, settings.model))
+        preflight(settings.kafka, (), needed(settings))
         raise denied from error  # a right that has come back meanwhile
 
 
