@@ -19,8 +19,8 @@ from stream_app.settings.durations import seconds
 from stream_app.telemetry import utc, wall_clock
 
 if TYPE_CHECKING:
+    from stream_app.dead_letters.judge import Outcome
     from stream_app.dead_letters.reading import Found, Refused
-    from stream_app.dead_letters.redrive import Outcome
 
 _BLOCK = 1000
 _EXAMPLES = 20

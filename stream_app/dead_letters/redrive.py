@@ -8,32 +8,30 @@ Rules:
 3. Only what the collectors have passed is sent: an original that a collector may still read, with the settings as they
    are now, would otherwise come in twice.
 4. An original that its letter holds in part is fetched from its origin; size and SHA-256 must be those of the letter.
-5. Late letters are sent only when asked for by reason, and never where late rows do not enter periods.
+5. Nor is what a newer run has read again: its collectors have taken it, or refused it in a letter of their own.
+6. Late letters are sent only when asked for by reason, and never where late rows do not enter periods.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from stream_app.broker import preflight
-from stream_app.broker.rights import Right
-from stream_app.dead_letters.reading import LetterBox
+from stream_app.dead_letters.judge import EARLIER_RUN, ELSEWHERE, GONE, NOT_COLLECTED, Judge, Original, Outcome
+from stream_app.dead_letters.reading import LetterBox, Refused
 from stream_app.dead_letters.register import Letters
+from stream_app.dead_letters.run import Run
 from stream_app.dead_letters.sender import Message, Sender
 from stream_app.errors import BadInput, SettingsError
 from stream_app.events.dead_letter import LATE, REDRIVEN, DeadLetter, Origin
-from stream_app.events.record import RecordSettings
-from stream_app.formats.messages import decoder
 from stream_app.live.ends import committed
+from stream_app.live.roles import rights
 from stream_app.live.topic_reader import TopicReader
 from stream_app.live.worker_settings import WorkerSettings
-from stream_app.telemetry import wall_clock
 
-HEADER = "asmg-redriven"
 _LETTERS, _BYTES = 200, 4 << 20  # of one transaction, which holds collectors back while it is open
 
 
@@ -44,56 +42,11 @@ class Wanted(NamedTuple):
     reasons: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a letter: "sent", or why it stays (a reason of the decoder, or one of `Redrive`)."""
-
-    letter: DeadLetter
-    became: str
-    field: str = ""
-
-    @property
-    def sent(self) -> bool:
-        """Whether its original is on the interactions topic again."""
-        return self.became == "sent"
-
-    @property
-    def text(self) -> str:
-        """The outcome for people."""
-        return _TEXTS.get(self.became, f"{self.field}: {self.became}" if self.field else self.became)
-
-    def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "origin": str(self.letter.origin),
-            "was": self.letter.reason,
-            "became": self.became,
-            "field": self.field,
-        }
-
-
-class Original(NamedTuple):
-    """What lay at an origin."""
-
-    value: bytes
-    key: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
-
-
-NOT_COLLECTED, GONE, ELSEWHERE, PASSED_OVER = "not-collected", "original-gone", "other-topic", "passed-over"
-_TEXTS = {
-    NOT_COLLECTED: "no collector has passed it yet (or the group's offsets are lost); start the worker, then try again",
-    GONE: "the letter holds only a part of it, and the original is no longer at its origin",
-    ELSEWHERE: "it comes from another topic, or from a partition that is no longer there",
-    PASSED_OVER: "with these settings it is no interaction at all",
-}
-
-
 class Redrive:
     """One redrive; made, it has fenced the one before it (not in a dry run) and knows which letters it is about."""
 
     def __init__(self, settings: WorkerSettings, wanted: Wanted, dry_run: bool = False) -> None:
-        """Raises SettingsError (rule 5), BadInput (an origin without a letter), Unavailable, AccessDenied."""
+        """Raises SettingsError (rule 6), BadInput (an origin without a letter), Unavailable, AccessDenied."""
         if LATE in wanted.reasons and settings.periods.late != "next-period":
             raise SettingsError(
                 "periods.late",
@@ -101,12 +54,14 @@ class Redrive:
                 'set it to "next-period" in the running worker and here',
             )
         self._settings = settings
-        preflight(settings.kafka, (), rights(settings, dry_run))
+        needed = rights("operator", settings.kafka, settings.topics, settings.model)
+        preflight(settings.kafka, (), [] if dry_run else needed)
         with ExitStack() as stack:
             self._sender = None if dry_run else stack.enter_context(Sender(settings.kafka, transactional_id(settings)))
             self._box = stack.enter_context(LetterBox(settings.kafka, settings.topics.dead_letters))
             self._source = stack.enter_context(TopicReader(settings.kafka, settings.topics.interactions))
             self._committed = committed(settings.kafka, collect_group(settings), settings.topics.interactions)
+            self._run = Run.newest(settings)
             self._letters = self._select(wanted)
             self._stack = stack.pop_all()
 
@@ -121,11 +76,11 @@ class Redrive:
 
     def run(self) -> Iterator[Outcome]:
         """What becomes of each letter; told when it is so. Raises StopTheLine when another redrive has begun."""
-        judge = _Judge(self._settings.records)
+        judge = Judge(self._settings.records)
         waiting: list[tuple[DeadLetter, Message]] = []
         for refused in self._box.read(self._letters.offsets):
             letter = refused.letter
-            why, original = self._original(letter)
+            why, original = self._original(refused)
             outcome = Outcome(letter, why) if original is None else judge(letter, original)
             if not isinstance(outcome, Outcome):
                 waiting.append((letter, outcome))
@@ -149,12 +104,15 @@ class Redrive:
             return letters.of_reasons(wanted.reasons)
         return letters.of_reasons(set(letters.names) - {LATE, REDRIVEN})
 
-    def _original(self, letter: DeadLetter) -> tuple[str, Original | None]:
+    def _original(self, refused: Refused) -> tuple[str, Original | None]:
         """("", the original), or why it cannot be sent."""
+        letter = refused.letter
         if letter.topic != self._settings.topics.interactions or letter.partition not in self._source.ranges:
             return ELSEWHERE, None
         if letter.offset >= self._committed.get(letter.partition, 0):
             return NOT_COLLECTED, None
+        if self._run.has_read_again(letter, refused.at_ms):
+            return EARLIER_RUN, None
         if not letter.cut:
             return "", Original(letter.value or b"", letter.record_key, letter.headers)
         record = self._source.record_at(letter.partition, letter.offset)
@@ -172,46 +130,9 @@ class Redrive:
             yield Outcome(letter, "sent")
 
 
-class _Judge:
-    """Decodes an original as collectors do now."""
-
-    def __init__(self, records: RecordSettings) -> None:
-        self._decode = decoder(records)
-        self._now = records.time_from == "field"
-
-    def __call__(self, letter: DeadLetter, original: Original) -> Outcome | Message:
-        stamp = round(wall_clock() * 1000) if self._now or letter.timestamp_ms < 0 else letter.timestamp_ms
-        decoded = self._decode([original.value], [letter.offset], [stamp])
-        if decoded.bad:
-            return Outcome(letter, decoded.bad[0].reason, decoded.bad[0].field)
-        if not len(decoded.interactions) and not decoded.marks:
-            return Outcome(letter, PASSED_OVER)
-        headers = [(name, value or b"") for name, value in original.headers]  # the client sends no null
-        headers.append((HEADER, letter.key))
-        return Message(letter.topic, letter.partition, original.value, original.key, headers, stamp)
-
-
 def transactional_id(settings: WorkerSettings) -> str:
     """Of the one redrive that a model may have at a time."""
     return settings.kafka.our("transactional_id", settings.model) + "-redrive"
-
-
-def rights(settings: WorkerSettings, dry_run: bool = False) -> list[Right]:
-    """What a redrive must be allowed on the cluster."""
-    topics, purpose = settings.topics, "to send dead letters again"
-    reading = [
-        Right("topic", topics.interactions, ("Read",), purpose),
-        Right("topic", topics.dead_letters, ("Read",), purpose),
-        Right("group", collect_group(settings), ("Read",), "to see what the collectors have passed"),
-    ]
-    if dry_run:
-        return reading
-    return [
-        *reading,
-        Right("topic", topics.interactions, ("Write",), purpose),
-        Right("topic", topics.dead_letters, ("Write",), purpose),
-        Right("transactional-id", transactional_id(settings), ("Write",), purpose),
-    ]
 
 
 def collect_group(settings: WorkerSettings) -> str:

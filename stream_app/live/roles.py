@@ -41,7 +41,10 @@ def rights(role: Role, kafka: KafkaSettings, topics: TopicSettings, model: str) 
         "producer": [("topic", topics.interactions, ("Write",), "interactions are sent there")],
         "operator": [
             ("topic", topics.dead_letters, ("Read", "Write"), "letters are read, and closed when they are redriven"),
-            ("topic", topics.interactions, ("Write",), "what is redriven is sent there again"),
+            ("topic", topics.interactions, ("Read", "Write"), "originals are read, and redriven ones sent again"),
+            ("topic", topics.segments, ("Read",), "what the newest run has read again is not redriven"),
+            ("group", kafka.our("collect_group", model), ("Read",), "only what the collectors have passed is redriven"),
+            ("group", kafka.our("window_group", model), ("Read",), "it names the newest run"),
             ("transactional-id", f"{transactions}-redrive", ("Write",), "redriving is one transaction"),
         ],
     }

@@ -15,12 +15,14 @@ import msgpack
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from live_helpers import PATIENCE, Reader, decoded, record
+from segments_by_hand import segment
 
-from stream_app.dead_letters.redrive import Outcome, Redrive, Wanted, collect_group
+from stream_app.dead_letters.judge import Outcome
+from stream_app.dead_letters.redrive import Redrive, Wanted, collect_group
 from stream_app.errors import BadInput, SettingsError, StopTheLine
 from stream_app.events.dead_letter import DeadLetter, Origin
 from stream_app.events.record import RecordSettings
-from stream_app.events.segment import Segment
+from stream_app.events.segment import PartitionSet, RunMark, Segment
 from stream_app.live.worker import Role
 from stream_app.live.worker_settings import WorkerSettings
 
@@ -49,11 +51,13 @@ class Town:
 
     def collected(self, offset: int = 1_000) -> None:
         """The collectors' group has committed this offset on every partition."""
-        group = collect_group(self.settings)
+        self.committed(collect_group(self.settings), self.topic, dict.fromkeys(range(4), offset))
+
+    def committed(self, group: str, topic: str, offsets: dict[int, int]) -> None:
         consumer = KafkaConsumer(bootstrap_servers=self.settings.kafka.bootstrap, group_id=group)
-        tps = [TopicPartition(self.topic, number) for number in range(4)]
-        consumer.assign(tps)
-        consumer.commit({tp: OffsetAndMetadata(offset, "", -1) for tp in tps})
+        tps = {TopicPartition(topic, number): offset for number, offset in offsets.items()}
+        consumer.assign(list(tps))
+        consumer.commit({tp: OffsetAndMetadata(offset, "", -1) for tp, offset in tps.items()})
         consumer.close(autocommit=False)
 
 
@@ -116,9 +120,9 @@ def test_refused_records_are_collected_once_after_the_setting_is_mended(
 
     def all_of_them(records: list[Any]) -> bool:
         rows.clear()
-        for segment in decoded(records):
-            if isinstance(segment, Segment):
-                rows.update(segment.interactions.users.tolist())
+        for one in decoded(records):
+            if isinstance(one, Segment):
+                rows.update(one.interactions.users.tolist())
         return len(rows) == 40
 
     written.until(all_of_them)
@@ -170,6 +174,26 @@ def test_what_no_collector_has_passed_is_not_sent(town: Town, reader: Make) -> N
     town.collected(second.offset)
     assert became(run(town.settings)) == {str(first): "sent", str(second): "not-collected"}
     assert origins(sent_again(town, reader)) == Counter([str(first)])
+
+
+def test_what_a_newer_run_has_read_again_is_not_sent(town: Town, reader: Make) -> None:
+    before = [town.refused(record(user, 1, 1000), partition=user % 2) for user in range(4)]
+    town.collected()
+    producer, segments = town.producer, town.settings.topics.segments
+    mark = producer.send(segments, RunMark("b").encode(), partition=0).get(PATIENCE)
+    town.committed(town.settings.kafka.our("window_group", town.settings.model), segments, {0: mark.offset})
+    assert set(became(run(town.settings)).values()) == {"earlier-run"}
+    for one in (PartitionSet(2), segment(0, 0, []), segment(1, 1, [])):  # it reads partition 1 from offset 1 on
+        producer.send(segments, one.encode(), partition=0).get(PATIENCE)
+    again = DeadLetter.of(before[2], 0, record(2, 1, 1000), "missing-field")  # refused by the newer run, too
+    town.bury(again)
+    assert became(run(town.settings)) == {
+        str(before[0]): "earlier-run",
+        str(before[1]): "sent",
+        str(before[2]): "sent",
+        str(before[3]): "earlier-run",
+    }
+    assert origins(sent_again(town, reader)) == Counter(map(str, before[1:3]))
 
 
 def test_a_cut_original_is_fetched_from_its_origin_and_told_when_it_is_not_there_as_it_was(

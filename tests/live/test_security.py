@@ -171,6 +171,21 @@ def test_each_right_that_is_missing_is_named(
 
 
 @pytest.mark.broker
+def test_an_operator_redrives_with_the_printed_rights_alone_and_is_told_which_one_is_missing(
+    broker: SecuredBroker, printed: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    acls = printed["rights"]["operator"]["acls"]
+    broker.grant(printed["principal"], acls)
+    until(lambda: main(["dead-letters", "redrive"]) == 0)
+    assert main(["dead-letters", "list"]) == 0
+    capsys.readouterr()
+    for acl in acls:
+        broker.revoke(printed["principal"], acl)
+    assert main(["dead-letters", "redrive"]) == 3
+    assert f"{PRINCIPAL} may not " in capsys.readouterr().err
+
+
+@pytest.mark.broker
 def test_without_any_right_check_tells_them_all_and_the_worker_and_create_end_with_3(
     broker: SecuredBroker, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
