@@ -72,7 +72,7 @@ class Judge:
     def __call__(self, letter: DeadLetter, original: Original) -> Outcome | Message:
         now = round(wall_clock() * 1000)
         stamp = now if self._now else letter.timestamp_ms
-        decoded = self._decode([original.value], [letter.offset], [stamp])
+        decoded = self._decode([original.value], [letter.offset], [stamp], [original.headers])
         if decoded.bad:
             return Outcome(letter, decoded.bad[0].reason, decoded.bad[0].field)
         if not len(decoded.interactions) and not decoded.marks:

@@ -104,8 +104,8 @@ class DeadLetter:
         kept = tuple(_leading(given))
         return DeadLetter(
             reason,
-            field[:_TEXT],
-            (text or (f"{field}: {reason}" if field else reason))[:_TEXT],
+            _writable(field),
+            _writable(text or (f"{field}: {reason}" if field else reason)),
             origin.topic,
             origin.partition,
             origin.offset,
@@ -227,6 +227,11 @@ def _bytes(value: Any, name: str) -> bytes | None:
 def _header(pair: Any) -> tuple[str, bytes | None]:
     name, value = pair
     return _checked(name, str, True, "header"), _bytes(value, "header")
+
+
+def _writable(text: str) -> str:
+    """As much of a text as a letter has room for; it may quote what arrived, and so hold what UTF-8 cannot."""
+    return text[:_TEXT].encode(errors="backslashreplace").decode()[:_TEXT]
 
 
 def _leading(headers: Headers) -> Iterator[tuple[str, bytes | None]]:

@@ -101,7 +101,12 @@ class Recorder:
 
         def take(part: Part, up_to_date: bool) -> None:
             offsets, stamps = _numbers(part.records, "offset"), _numbers(part.records, "timestamp")
-            decoded = decode_all([message.value for message in part.records], offsets.tolist(), stamps.tolist())
+            decoded = decode_all(
+                [message.value for message in part.records],
+                offsets.tolist(),
+                stamps.tolist(),
+                [message.headers for message in part.records] if self._records.reads_headers() else None,
+            )
             file.found.bad.update(row.reason for row in decoded.bad)
             rows, marks = decoded.interactions, decoded.marks
             whole = Segment(part.partition, part.first_offset, part.next_offset, decoded.offsets, rows, marks)

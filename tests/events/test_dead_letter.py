@@ -66,6 +66,12 @@ def test_leading_headers_are_kept_whole_and_the_letter_says_that_there_were_more
     assert decode(found.key, found.encode()) == found
 
 
+def test_a_text_that_quotes_what_no_text_can_hold_is_written_all_the_same() -> None:
+    found = letter(text="bad byte " + b"\xff".decode(errors="surrogateescape"))
+    assert decode(found.key, found.encode()) == found
+    assert found.text == "bad byte \\udcff"
+
+
 def test_a_key_that_is_too_long_is_left_to_its_origin() -> None:
     found = letter(record_key=bytes(HEADER_BYTES))
     assert found.record_key is None

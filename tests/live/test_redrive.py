@@ -240,6 +240,20 @@ def test_only_what_is_asked_for_is_sent_and_late_letters_only_by_their_reason(to
     assert origins(sent_again(town, reader)) == Counter(map(str, (missing, wrong, late)))
 
 
+def test_what_lies_in_headers_is_judged_and_sent_again_and_what_is_not_wanted_stays(town: Town, reader: Make) -> None:
+    value, sent = record(1, 1, 1000), []
+    for kind in (b"view", b"cart"):
+        headers = [("kind", kind), ("big", bytes(9_000))]  # more than a letter holds
+        at = town.producer.send(town.topic, value, partition=0, headers=headers).get(PATIENCE)
+        sent.append(Origin(town.topic, 0, at.offset))
+        town.bury(DeadLetter.of(sent[-1], at.timestamp, value, "wrong-type", headers=headers))
+    town.collected()
+    only_views = replace(town.settings, records=RecordSettings(where={"header:kind": ("view",)}))
+    assert became(run(only_views)) == {str(sent[0]): "sent", str(sent[1]): "passed-over"}
+    (again,) = sent_again(town, reader)
+    assert again.headers[:2] == [("kind", b"view"), ("big", bytes(9_000))]
+
+
 @pytest.mark.parametrize("time_from", ["field", "kafka"])
 def test_the_kafka_timestamp_is_the_originals_where_it_may_be_the_event_time(
     town: Town, reader: Make, time_from: Any
