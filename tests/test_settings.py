@@ -133,6 +133,14 @@ def test_a_serving_process_reads_the_file_of_the_worker_and_leaves_its_sections_
         ("[topics]\nmodels = 'interactions'", "topics", "four different topics"),
         ("[records]\nuser = ''", "records.user", "must name the field"),
         ("[records]\ntime_unit = 'minutes'", "records.time_unit", "'us', 'ns' or 'iso8601'"),
+        ("[records]\nlabel = 'label'\npositive_when = {a = [1]}", "records.positive_when", "together with label"),
+        ("[records]\nrating = 'stars'\npositive_when = {a = [1]}", "records.positive_when", "together with rating"),
+        ("[records]\nwhere = {a = [[1]]}", "records.where", "'a' must list text"),
+        ("[records]\nwhere = 'a'", "records.where", "dictionary"),
+        ("[records]\ndecoder = 'nowhere.x:f'", "records.decoder", "nowhere.x cannot be imported"),
+        ("[records]\ndecoder = 'json:nothing'", "records.decoder", "json has no nothing"),
+        ("[records]\ndecoder = 'json:JSONDecoder'", "records.decoder", "is no function"),
+        ("[records]\ndecoder = 'json:loads'\n[periods]\nlate = 'dead-letter'", "periods.late", "records.decoder"),
         ("model = 'with space'", "model", "should match"),
         ("preset = 'papr'", "preset", "'paper'"),
         ("collectors = 0", "collectors", "greater than or equal to 1"),
@@ -186,3 +194,15 @@ def test_a_named_file_that_is_not_there_is_an_error() -> None:
 def test_bytes_that_are_no_text_are_an_error() -> None:
     Path("asmg.toml").write_bytes(b"model = '\xff'")
     assert "not UTF-8" in str(refusal())
+
+
+def test_what_fields_are_compared_with_may_be_written_in_every_way() -> None:
+    written(
+        "[records]\nwhere = {type = 'view', payload = {shop.id = [1, true]}}\n"
+        "[records.positive_when]\n'payload.kind' = ['buy', 'rent']"
+    )
+    records = load(Settings).records
+    assert records.where == {"type": ("view",), "payload.shop.id": (1, True)}
+    assert records.positive_when == {"payload.kind": ("buy", "rent")}
+    assert records.label == ""
+    assert load(Settings, {"records": {"where": {"type": "cart"}}}).records.where["type"] == ("cart",)

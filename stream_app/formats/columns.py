@@ -16,30 +16,35 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.interactions import Interactions
-from stream_app.events.record import BadRow, RecordSettings
+from stream_app.events.record import BadRow, RecordSettings, Values
 from stream_app.formats import categories
+from stream_app.formats.conditions import conditions
 from stream_app.formats.decoded import Decoded
-from stream_app.formats.event_time import LIMIT, fractional, largest, whole
+from stream_app.formats.event_time import ISO, LIMIT, fractional, largest, moments, whole
 from stream_app.formats.row import ID_BYTES
 
 Mask = NDArray[np.bool_]
 
 
 def wanted(settings: RecordSettings) -> dict[str, str]:
-    """Part of an interaction -> the column that holds it, for those that the settings ask for."""
-    columns = {"user": settings.user, "item": settings.item, "time": settings.time}
-    if settings.rating:
-        columns["rating"] = settings.rating
-    elif settings.label:
-        columns["label"] = settings.label
-    if settings.categories:
-        columns["categories"] = settings.categories
-    return columns
+    """Part of an interaction -> the column that holds it, for those that the settings ask for.
+
+    Columns that are compared with values are parts too: `compared` with their names.
+    """
+    parts = {**settings.fields(), "time": settings.time}
+    return parts | {compared(path): path for _, path in settings.conditions()}
+
+
+def compared(path: str) -> str:
+    """The part that a column has which `where` or `positive_when` names."""
+    return f"compared {path}"
 
 
 def type_problem(part: str, kind: pa.DataType, settings: RecordSettings) -> str:
     """Why a column of this Arrow type cannot hold that part, "" when it can."""
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    if part == compared(part.removeprefix(compared(""))):
+        return "" if numeric or _is_text(kind) or pa.types.is_boolean(kind) else f"holds {kind}, which is not compared"
     if part in ("user", "item"):
         ids = settings.user_ids if part == "user" else settings.item_ids
         if ids == "int":
@@ -54,21 +59,31 @@ def type_problem(part: str, kind: pa.DataType, settings: RecordSettings) -> str:
         return "" if _is_text(one) else f"holds {kind}, not strings or lists of them"
     if part == "time" and pa.types.is_timestamp(kind):
         return ""
+    if part == "time" and settings.time_unit == ISO:
+        return "" if _is_text(kind) else f"holds {kind}, not text; for numbers set time_unit"
     return "" if numeric else f"holds {kind}, not numbers"
 
 
-def decode_columns(columns: Mapping[str, pa.Array], offsets: NDArray[np.int64], settings: RecordSettings) -> Decoded:
-    """Interactions from the columns of `wanted`, all of types without `type_problem` and as long as `offsets`."""
+def decode_columns(
+    columns: Mapping[str, pa.Array], offsets: NDArray[np.int64], settings: RecordSettings, as_text: bool = False
+) -> Decoded:
+    """Interactions from the columns of `wanted`, all of types without `type_problem` and as long as `offsets`.
+
+    as_text: columns that are compared with values hold text, whatever the values are.
+    """
     time = _times(columns["time"], settings)
-    parts = {"user": _ids(columns["user"]), "item": _ids(columns["item"]), "time": time, **_labels(columns, settings)}
+    labels = _labels(columns, settings, as_text)
+    parts = {"user": _ids(columns["user"]), "item": _ids(columns["item"]), "time": time, **labels}
     if settings.categories:
         parts["categories"] = _categories(columns["categories"])
-    good = np.ones(len(offsets), dtype=np.bool_)
+    listed = _met(settings.where, columns, as_text)
+    good = listed.copy()
     bad: list[BadRow] = []
     names = wanted(settings)
     for part, read in parts.items():
+        wrong = "wrong-type" if part == "time" and _is_text(columns["time"].type) else "out-of-range"
         missing = good & read.missing
-        for mask, reason in ((missing, "missing-field"), (good & ~read.missing & ~read.valid, "out-of-range")):
+        for mask, reason in ((missing, "missing-field"), (good & ~read.missing & ~read.valid, wrong)):
             for row in np.flatnonzero(mask):
                 bad.append(BadRow(int(offsets[row]), reason, names.get(part, ""), _as_text(columns, int(row))))
         good &= ~read.missing & read.valid
@@ -76,7 +91,8 @@ def decode_columns(columns: Mapping[str, pa.Array], offsets: NDArray[np.int64], 
         *(parts[part].values for part in ("user", "item", "time", "label", "categories") if part in parts)
     )
     bad.sort(key=lambda row: row.offset)
-    return Decoded(interactions.select(good), offsets[good], (), tuple(bad))
+    filtered = int(np.count_nonzero(~listed))
+    return Decoded(interactions.select(good), offsets[good], (), tuple(bad), filtered=filtered)
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,9 @@ def _times(column: pa.Array, settings: RecordSettings) -> _Read:
         unit = column.type.unit
         column = column.view(pa.int64())
     missing = _mask(pc.is_null(column))
+    if _is_text(column.type):
+        times, valid = moments(column.to_pylist())
+        return _Read(times, missing, valid)
     if pa.types.is_integer(column.type):
         valid = _within(column, -largest(unit), largest(unit))
         return _Read(whole(_filled(column, valid & ~missing, pa.int64()), unit), missing, valid)
@@ -114,15 +133,22 @@ def _times(column: pa.Array, settings: RecordSettings) -> _Read:
     return _Read(times, missing, valid & (np.abs(times) <= LIMIT))
 
 
-def _labels(columns: Mapping[str, pa.Array], settings: RecordSettings) -> dict[str, _Read]:
+def _met(wanted_values: Values, columns: Mapping[str, pa.Array], as_text: bool) -> Mask:
+    met = np.ones(len(columns["user"]), dtype=np.bool_)
+    for condition in conditions(wanted_values, as_text):
+        met &= condition.met(columns[compared(condition.path)].to_pylist())
+    return met
+
+
+def _labels(columns: Mapping[str, pa.Array], settings: RecordSettings, as_text: bool) -> dict[str, _Read]:
     rows = len(columns["user"])
     if settings.rating:
         ratings = _floats(columns["rating"])
         labels = (ratings >= settings.rating_threshold).astype(np.float32)
         return {"label": _Read(labels, _mask(pc.is_null(columns["rating"])), np.isfinite(ratings))}
-    if not settings.label:
+    if not settings.label or settings.positive_when:
         none = np.zeros(rows, dtype=np.bool_)
-        return {"label": _Read(np.ones(rows, dtype=np.float32), none, ~none)}
+        return {"label": _Read(_met(settings.positive_when, columns, as_text).astype(np.float32), none, ~none)}
     given = _floats(columns["label"])
     valid = (given == 0) | (given == 1)
     return {"label": _Read(given.astype(np.float32), _mask(pc.is_null(columns["label"])), valid)}

@@ -18,15 +18,15 @@ from stream_app.events.record import Value
 
 
 class Condition:
-    """One field and the values that are meant."""
+    """One field and the values that are meant. as_text: the field holds text only, as a column of a CSV file does."""
 
-    def __init__(self, path: str, listed: Iterable[Value]) -> None:
+    def __init__(self, path: str, listed: Iterable[Value], as_text: bool = False) -> None:
         self.path = path
         self.header = field_path.header(path)
         self._steps = field_path.steps(path)
         values = list(listed)
         texts = {value for value in values if isinstance(value, str)}
-        if self.header is not None:
+        if as_text or self.header is not None:
             texts |= {str(value).lower() if isinstance(value, bool) else str(value) for value in values}
         numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
         flags = {value for value in values if isinstance(value, bool)}
@@ -46,6 +46,6 @@ class Condition:
         return bool(self.met(message if isinstance(message, list | tuple) else [message]).any())
 
 
-def conditions(values: Mapping[str, tuple[Value, ...]]) -> tuple[Condition, ...]:
+def conditions(values: Mapping[str, tuple[Value, ...]], as_text: bool = False) -> tuple[Condition, ...]:
     """Those of `records.where` or `records.positive_when`."""
-    return tuple(Condition(path, listed) for path, listed in values.items())
+    return tuple(Condition(path, listed, as_text) for path, listed in values.items())

@@ -23,6 +23,7 @@ from stream_app.errors import BadInput
 from stream_app.events.record import BadRow, RecordSettings
 from stream_app.formats.columns import decode_columns, wanted
 from stream_app.formats.decoded import Decoded
+from stream_app.formats.event_time import ISO
 from stream_app.formats.recorded import missing_column, reading
 
 Numbered = tuple[int, list[str]]
@@ -83,7 +84,7 @@ class Csv:
             wrong |= failed
         offsets = np.array([number for number, _ in rows], dtype=np.int64)[~wrong]
         kept = {part: column.filter(pa.array(~wrong)) for part, column in columns.items()}
-        return _merged(decode_columns(kept, offsets, settings), bad)
+        return _merged(decode_columns(kept, offsets, settings, as_text=True), bad)
 
 
 def _kinds(part: str, settings: RecordSettings) -> list[pa.DataType]:
@@ -91,9 +92,9 @@ def _kinds(part: str, settings: RecordSettings) -> list[pa.DataType]:
     if part in ("user", "item"):
         ids = settings.user_ids if part == "user" else settings.item_ids
         return [pa.int64()] if ids == "int" else [pa.string()]
-    if part == "categories":
-        return [pa.string()]
-    return [pa.int64(), pa.float64()]
+    if part in ("label", "rating") or (part == "time" and settings.time_unit != ISO):
+        return [pa.int64(), pa.float64()]
+    return [pa.string()]
 
 
 def _parsed(texts: pa.Array, kinds: Sequence[pa.DataType]) -> tuple[pa.Array, NDArray[np.bool_]]:

@@ -31,7 +31,7 @@ class JsonLines:
 
     def read(self, settings: RecordSettings, batch: int) -> Iterator[Decoded]:
         """At most `batch` lines at a time. Raises BadInput when none of the first ones is an interaction."""
-        decode = decoder(replace(settings, format="json", time_from="field"))
+        decode = decoder(replace(settings, format="json", decoder="", time_from="field"))
         numbered = enumerate(self._lines())
         first = True
         while lines := list(islice(numbered, batch)):

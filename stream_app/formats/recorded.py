@@ -25,7 +25,7 @@ def reading(path: Path) -> Iterator[None]:
 
 def missing_column(path: Path, part: str, name: str, there: Iterable[str]) -> BadInput:
     """The error for a column that is not there; `part` is the setting that names it."""
-    remedy = f"set records.{part} to the column that holds it"
+    remedy = f"set records.{part} to the column that holds it" if " " not in part else "records compare it with values"
     if part == "label":
         remedy += ', or to "" if every interaction is a positive one'
     if part == "categories":

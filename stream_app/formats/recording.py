@@ -33,6 +33,10 @@ def read(path: Path, settings: RecordSettings, batch: int = BATCH_ROWS) -> Itera
     timestamps, and for the same reason there is no clock skew. Raises BadInput, naming the file and the column, when
     it is read.
     """
+    if settings.reads_headers():
+        raise BadInput(
+            path, "a recording has no headers, which the record settings read", "name columns in their place"
+        )
     return _recording(path).read(settings, batch)
 
 

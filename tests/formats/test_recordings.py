@@ -359,3 +359,55 @@ def test_a_column_of_other_things_than_categories_is_named(tmp_path: Path, colum
     path = write(tmp_path / "r.parquet", {**good(2), "tags": column})
     with pytest.raises(BadInput, match=r"column 'tags' holds .*not strings or lists of them"):
         whole(path, TAGGED)
+
+
+TEXT_TIMES = replace(SETTINGS, time_unit="iso8601")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_times_as_text_need_a_zone(tmp_path: Path, suffix: str) -> None:
+    times = ["2023-01-31T12:00:00.000001Z", "2023-01-31T12:00:00", "2023-01-31T13:00:00+01:00"]
+    path = write(tmp_path / f"r{suffix}", {**good(3), "timestamp": times})
+    assert [(row[0], row[3]) for row in whole(path, TEXT_TIMES)] == [
+        (0, 1_675_166_400_000_001),
+        (2, 1_675_166_400_000_000),
+    ]
+    assert refused(path, TEXT_TIMES) == [(1, "wrong-type", "timestamp")]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_where_and_positive_when_choose_rows_as_they_choose_messages(tmp_path: Path, suffix: str) -> None:
+    kinds = ["view", "cart", "purchase", "view", None]
+    users = [0, None, 2, None, 4]  # what is not meant is not judged either
+    path = write(tmp_path / f"r{suffix}", {**good(5), "user_id": users, "type": kinds, "shop": [1, 1, 1, 1, 1]})
+    chosen = replace(
+        SETTINGS, label="", where={"type": ("view", "purchase"), "shop": (1,)}, positive_when={"type": ("purchase",)}
+    )
+    assert [(row[0], row[4]) for row in whole(path, chosen)] == [(0, 0.0), (2, 1.0)]
+    assert [(row, field) for row, _, field in refused(path, chosen)] == [(3, "user_id")]
+    assert sum(part.filtered for part in recording.read(path, chosen)) == 2
+
+
+def test_a_dotted_name_is_a_column_or_lies_within_one(tmp_path: Path) -> None:
+    plain = {name: pa.array(values) for name, values in good(2).items()}
+    dotted = RecordSettings(user="payload.user.id")
+    literal = write(tmp_path / "literal.parquet", {**plain, "payload.user.id": pa.array([5, 6])})
+    assert [row[1] for row in whole(literal, dotted)] == [5, 6]
+    assert [
+        row[1] for row in whole(write(tmp_path / "l.csv", {**plain, "payload.user.id": pa.array([5, 6])}), dotted)
+    ] == [5, 6]
+    structs = pa.array([{"user": {"id": 5, "x": 1}}, {"user": None}])
+    within = write(tmp_path / "within.parquet", {**plain, "payload": structs})
+    assert [row[1] for row in whole(within, dotted)] == [5]
+    assert refused(within, dotted) == [(1, "missing-field", "payload.user.id")]
+    for wrong in ("payload.item.id", "payload.user.id.x", "user_id.x", "other.id"):
+        with pytest.raises(BadInput, match="has no column"):
+            whole(within, RecordSettings(user=wrong))
+    lines = write(tmp_path / "l.jsonl", {**plain, "payload": structs.slice(0, 1).take([0, 0])})
+    assert [row[1] for row in whole(lines, dotted)] == [5, 5]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_recording_has_no_headers(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(BadInput, match="no headers"):
+        whole(write(tmp_path / f"r{suffix}", good(1)), RecordSettings(user="header:user"))
