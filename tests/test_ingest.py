@@ -243,6 +243,34 @@ def test_whatever_appears_or_falls_silent_a_closed_period_stays_as_it_is_and_eac
 
 
 @few
+@given(silent_streams(), st.sampled_from(["next-period", "dead-letter", "drop"]), st.booleans(), st.data())
+def test_where_segments_are_cut_changes_neither_periods_nor_late_rows(
+    drawn: tuple[Sequence[Log], list[SegmentsRecord]], policy: Late, counts: bool, data: st.DataObject
+) -> None:
+    _, stream = drawn
+    periods: AnyPeriods = EventTime(length=9e-6, lateness=LATENESS, late=policy)
+    if counts:
+        periods = EqualCount(count=4, lateness=LATENESS, late=policy)
+
+    def found(records: list[SegmentsRecord]) -> tuple[dict[int, list[Row]], list[tuple[int, int]], object]:
+        with journal() as opened:
+            for position, record in enumerate(records):
+                ingest(opened, periods, record, position)
+            late = [(part.partition, offset) for _, part in opened.late_rows() for offset in part.offsets.tolist()]
+            return stored_periods(opened), late, dict(opened.marks)
+
+    recut: list[SegmentsRecord] = []
+    for record in stream:
+        if isinstance(record, Segment):
+            cut = data.draw(st.integers(record.first_offset, record.next_offset))
+            parts = [record.between(record.first_offset, cut), record.between(cut, record.next_offset)]
+            recut += [part for part in parts if part.first_offset < part.next_offset]
+        else:
+            recut.append(record)
+    assert found(recut) == found(stream)
+
+
+@few
 @given(silent_streams(), st.data())
 def test_a_restart_anywhere_changes_nothing(
     drawn: tuple[Sequence[Log], list[SegmentsRecord]], data: st.DataObject

@@ -85,6 +85,11 @@ def test_nothing_that_is_still_to_do_is_taken_for_the_end(settings: WorkerSettin
     assert not until()  # a version is not published
     learned(period=2, version=1, published=1)
     assert until()
+    producer.send(names.segments, PartitionSet(4).encode()).get(timeout=PATIENCE)
+    assert not until()  # a record that the journal has not got
+    with Journal.open(state / JOURNAL, fixed) as journal:
+        ingest(journal, settings.periods, PartitionSet(4), 6)
+    assert until()
     producer.send(names.interactions, record(1, 1, 200), partition=2).get(timeout=PATIENCE)
     assert not until()  # a row that no collector has read
     told = what_stays(settings)

@@ -151,7 +151,7 @@ def test_late_rows_that_a_crash_left_in_the_journal_reach_the_dead_letters_under
     stream = [PartitionSet(1), rows_of(0, 0, [100, 7, 101, 8]), rows_of(0, 4, [102, 9])]
     fixed = fixed_for_journal(settings.records, settings.periods)
     with Journal.open(settings.state_directory / JOURNAL, fixed) as journal:
-        for position, said in enumerate(stream[:2]):  # then the window process is killed, before it sends anything
+        for position, said in enumerate(stream):  # then the window process is killed, before it sends anything
             ingest(journal, settings.periods, said, position)
     for said in stream:
         producer.send(settings.topics.segments, said.encode()).get(timeout=PATIENCE)
