@@ -91,6 +91,14 @@ class Encoder:
         return self._format.encode({"watermark": "end" if time == END else in_unit(time, self._settings.time_unit)})
 
 
+def plain(settings: RecordSettings) -> Encoder:
+    """Writes interactions of the same ids as JSON under the default names, whatever these settings read."""
+    categories = "categories" if settings.categories else ""
+    return Encoder(
+        RecordSettings(format="json", user_ids=settings.user_ids, item_ids=settings.item_ids, categories=categories)
+    )
+
+
 def _meant(settings: RecordSettings) -> dict[str, Value]:
     """What the compared fields hold in a positive interaction."""
     said = {path: listed[0] for path, listed in settings.where.items()}

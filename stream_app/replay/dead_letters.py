@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from stream_app.events.dead_letter import LATE
 from stream_app.events.record import BadRow, RecordSettings
-from stream_app.formats.encode import Encoder
+from stream_app.formats.encode import plain
 from stream_app.store.journal_view import JournalView
 
 
@@ -45,11 +44,11 @@ class DeadLetters:
 
 
 def late_letters(journal: JournalView, records: RecordSettings) -> Iterator[list[BadRow]]:
-    """The late rows that wait in the journal, part by part, as the messages that they would be in JSON.
+    """The late rows that wait in the journal, part by part, as JSON under the default names of fields.
 
     A replay leaves them there, so that one that goes on after a crash finds those from before as well.
     """
-    encoder = Encoder(replace(records, format="json"))
+    encoder = plain(records)
     for _, late in journal.late_rows():
         messages = zip(late.offsets.tolist(), encoder.messages(late.rows), strict=True)
         yield [BadRow(offset, LATE, records.time, message) for offset, message in messages]

@@ -14,7 +14,7 @@ import msgpack
 import numpy as np
 import pytest
 from kafka import KafkaProducer
-from live_helpers import PATIENCE, Reader, record
+from live_helpers import PATIENCE, Reader
 from replay_helpers import LEARNING, write
 from segments_by_hand import Row, segment
 
@@ -48,12 +48,19 @@ def test_nothing_that_is_still_to_do_is_taken_for_the_end(settings: WorkerSettin
     stream: list[SegmentsRecord] = [
         *(PartitionSet(3), *(segment(n, 0, [*rows, END]) for n in range(3))),
         *(PartitionSet(4), segment(3, 0, [Row(200, 3, 0, 1), Row(201, 3, 0, 1), rows[2], END])),
+        *(PartitionSet(4), segment(2, 4, [Row(202, 2, 0, 1)])),
     ]
 
     def take(position: int) -> None:
         producer.send(names.segments, stream[position].encode()).get(timeout=PATIENCE)
         with Journal.open(state / JOURNAL, fixed) as journal:
             ingest(journal, settings.periods, stream[position], position)
+
+    def late_rows_are_sent(count: int) -> None:
+        with Journal.open(state / JOURNAL, fixed) as journal:
+            waiting = [number for number, _ in journal.late_rows()]
+            assert len(waiting) == count
+            journal.late_sent(waiting)
 
     def learned(**head: int) -> None:
         with closing(create_or_open(state / STORE, KIND, {})) as store:
@@ -67,18 +74,13 @@ def test_nothing_that_is_still_to_do_is_taken_for_the_end(settings: WorkerSettin
         take(position)  # one partition after the other ends
         assert not until()
     learned(period=2)
+    late_rows_are_sent(3)
     assert not until()  # all is done of three partitions, but the topic has a fourth
     take(4)
     assert not until()
-    producer.send(names.segments, stream[5].encode()).get(timeout=PATIENCE)
-    with Journal.open(state / JOURNAL, fixed) as journal:
-        ingest(journal, settings.periods, stream[5], 5)
-        assert (journal.last_closed is not None and journal.last_closed.number) == 2
-        waiting = [number for number, _ in journal.late_rows()]
-        assert len(waiting) == 4
-    assert not until()  # late rows wait
-    with Journal.open(state / JOURNAL, fixed) as journal:
-        journal.late_sent(waiting)
+    take(5)
+    assert not until()  # a late row waits
+    late_rows_are_sent(1)
     learned(period=1)
     assert not until()  # a period is not trained
     learned(period=2, version=1, published=0)
@@ -90,13 +92,16 @@ def test_nothing_that_is_still_to_do_is_taken_for_the_end(settings: WorkerSettin
     with Journal.open(state / JOURNAL, fixed) as journal:
         ingest(journal, settings.periods, PartitionSet(4), 6)
     assert until()
-    producer.send(names.interactions, record(1, 1, 200), partition=2).get(timeout=PATIENCE)
-    assert not until()  # a row that no collector has read
+    producer.send(names.interactions, b"x", partition=2).get(timeout=PATIENCE)
+    assert not until()  # a message that no collector has read
     told = what_stays(settings)
     assert "trained up to period 2, published up to version 1" in told
     assert "open period 3: 2 rows" in told
     assert "the remaining 2 rows stay open" in told
     assert "a period has 3" in told
+    learned(period=3, version=1, published=1)
+    take(7)
+    assert not until()  # all is read, trained and published, but partition 2 has begun again
 
 
 def with_late_rows_and_a_gap() -> tuple[Interactions, list[int]]:

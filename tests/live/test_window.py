@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -177,6 +178,21 @@ def test_rows_of_one_message_that_are_late_have_keys_of_their_own() -> None:
     letters = list(LateLetters(KafkaSettings(), TopicSettings(), records).letters(late))
     assert [letter.key for letter in letters] == [b"interactions/2/11/0", b"interactions/2/11/2", b"interactions/2/12"]
     assert [letter.timestamp_ms for letter in letters] == [2000, 3000, 4000]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        RecordSettings(decoder="somebody.elses:function"),
+        RecordSettings(user="header:user"),
+        RecordSettings(positive_when={"kind": ("purchase",)}),
+    ],
+)
+def test_a_late_row_of_messages_that_cannot_be_written_stands_in_its_letter_as_json(records: RecordSettings) -> None:
+    late = LateRows.of(rows_of(0, 3, [9]), np.array([True]))
+    late = replace(late, rows=replace(late.rows, labels=np.zeros(1, np.float32)))
+    (letter,) = LateLetters(KafkaSettings(), TopicSettings(), records).letters(late)
+    assert json.loads(letter.value or b"") == {"user_id": 3, "item_id": 3, "timestamp": 9, "label": 0}
 
 
 def test_rows_go_once_their_period_was_trained_and_journal_keep_others_after_it(tmp_path: Path) -> None:
