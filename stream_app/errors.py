@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,8 +60,7 @@ class OffsetGap(StopTheLine):
     def __init__(self, partition: int, expected: int, got: int) -> None:
         super().__init__(
             f"source partition {partition}: expected a segment that starts at or before offset {expected}, got {got}; "
-            "the segments topic has lost data: restore it, or collect again into a new one (topics.segments) under a "
-            "new model name and state directory"
+            "the segments topic has lost data: restore it, or begin anew with `asmg worker --new-run`"
         )
         self.partition, self.expected, self.got = partition, expected, got
 
@@ -75,6 +74,18 @@ class TopicRecreated(StopTheLine):
             "`asmg worker --new-run`"
         )
         self.topic, self.seen = topic, seen
+
+
+class GroupInUse(StopTheLine):
+    """A consumer group has members, so that its offsets cannot be set."""
+
+    def __init__(self, group: str, members: Iterable[str] = ()) -> None:
+        named = f" ({', '.join(sorted(members))})" if members else ""
+        super().__init__(
+            f"consumer group {group} has active members{named}: another worker of this model runs; end it, then begin "
+            "the new run"
+        )
+        self.group = group
 
 
 class NewerRun(StopTheLine):

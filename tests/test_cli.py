@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import subprocess
 import sys
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,6 @@ from replay_helpers import FLAGS, PERIODS, SETTINGS, asmg, clean, published, str
 
 from stream_app.cli.main import EXIT_CODES, main, parser
 from stream_app.cli.subscribe import news_of, say, why
-from stream_app.errors import StoreLocked
-from stream_app.live.trainer_status import TrainerStatus
 from stream_app.replay import replay
 from stream_app.replay.forget import forget
 from stream_app.store.database import Database
@@ -382,22 +379,6 @@ def test_a_subscriber_says_what_keeps_it_once_per_change(capsys: pytest.CaptureF
 def test_the_readme_documents_every_exit_code() -> None:
     documented = set(re.findall(r"^\| (\d+) \|", README.read_text(), re.MULTILINE))
     assert set(re.findall(r"^  (\d+) ", EXIT_CODES, re.MULTILINE)) <= documented
-
-
-def test_a_new_run_puts_the_old_state_aside_but_not_under_a_running_worker(here: Path) -> None:
-    from stream_app.cli.worker import _begin_anew
-
-    state = here / "asmg-state"
-    state.mkdir()
-    (state / "trainer.json").write_text(json.dumps(asdict(TrainerStatus(process=os.getpid()))))
-    with pytest.raises(StoreLocked):
-        _begin_anew(state)
-    assert [path.name for path in here.iterdir()] == ["asmg-state"]
-    (state / "trainer.json").write_text(json.dumps(asdict(TrainerStatus())))
-    _begin_anew(state)
-    (aside,) = here.glob("asmg-state.before-*")
-    assert (aside / "trainer.json").exists()
-    assert not (state / "trainer.json").exists()
 
 
 def test_a_new_run_that_finds_no_broker_leaves_the_state_where_it_is(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from stream_app.cli.options import Commands, all_settings, command, flags_of
-from stream_app.errors import StoreLocked
+
+if TYPE_CHECKING:  # what would take a second to load before every --help
+    from stream_app.live.worker_settings import WorkerSettings
 
 
 def add(commands: Commands) -> None:
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_device(settings.learning)
     if arguments.new_run:
         check_cluster(settings.worker())  # a worker that cannot start changes nothing
-        _begin_anew(settings.state_directory)
+        _begin_anew(settings.worker())
     if run_worker(settings.worker(), child_command(arguments), arguments.until_end):
         print(what_stays(settings.worker()), flush=True)
     leave()
@@ -67,15 +68,12 @@ def _ingest(arguments: argparse.Namespace) -> NoReturn:
     run_child(settings.worker(), arguments.child, arguments.index)
 
 
-def _begin_anew(directory: Path) -> None:
-    """Raises StoreLocked while a worker runs there."""
-    from stream_app.live.state_directory import begin_new_run
-    from stream_app.live.trainer_status import read_status
+def _begin_anew(settings: WorkerSettings) -> None:
+    from stream_app.live.beginning import begin_new_run
 
-    if read_status(directory).running:
-        raise StoreLocked(directory)
-    aside = begin_new_run(directory)
-    print(f"new run in {directory}" + (f"; the old state is in {aside}" if aside else ""), flush=True)
+    run = begin_new_run(settings)
+    aside = f"; the old state is in {run.aside}" if run.aside else ""
+    print(f"new run {run.name} in {settings.state_directory}{aside}", flush=True)
 
 
 def child_command(arguments: argparse.Namespace) -> list[str]:

@@ -49,6 +49,9 @@ class Stage(Protocol):
     def revoked(self) -> None:
         """Called when partitions are taken away; a `take` may still be under way."""
 
+    async def watch(self) -> None:
+        """Runs beside `take`, for ever; what it raises ends the process."""
+
     async def stop(self) -> None:
         """Called once, after the last `take`."""
 
@@ -116,7 +119,7 @@ class Runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, told.set)
         await self._stage.start()
-        works = (told.wait(), self._serve(ready), self._commit(ready), self._watch(ready))
+        works = (told.wait(), self._serve(ready), self._commit(ready), self._watch(ready), self._stage.watch())
         tasks = [asyncio.ensure_future(work) for work in works]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

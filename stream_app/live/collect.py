@@ -8,69 +8,120 @@ Rules, each of which keeps "nothing lost, nothing twice":
    sent twice after a crash is seen to be the same.
 3. Kafka's committed offset follows behind. It may be stale, never ahead: then fetches are repeated, and the window cuts
    what it has. Nothing else is kept, so that any number of collectors may come and go.
+4. For every batch the broker is asked, after it was fetched and before anything of it is sent, whether the topic is
+   still that of the assignment: offsets of a topic that was made anew mean other records.
+5. An idle mark goes out in order with the segments, once per quiet stretch, and only for what `IdleClock` saw.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from stream_app.broker import KafkaSettings
-from stream_app.errors import StopTheLine
+from stream_app.errors import TopicRecreated
 from stream_app.events.dead_letter import DeadLetter, Origin
 from stream_app.events.record import BadRow, RecordSettings
-from stream_app.events.segment import PartitionSet, Segment
+from stream_app.events.segment import IdleMark, PartitionSet, Segment
 from stream_app.formats.messages import decoder
 from stream_app.live import metrics
+from stream_app.live.collect_settings import CollectSettings
+from stream_app.live.idle import IdleClock
 from stream_app.live.refusals import Refusals
+from stream_app.live.topic_watch import WATCH_EVERY, TopicWatch
 from stream_app.live.topics import TopicSettings
 from stream_app.live.transport import Batch, Known, Offsets
 from stream_app.telemetry import event
 
 
 class Collect:
-    """The stage that reads interactions and writes segments and dead letters; it holds no state."""
+    """The stage that reads interactions and writes segments and dead letters; it holds no state.
 
-    def __init__(self, kafka: KafkaSettings, topics: TopicSettings, records: RecordSettings) -> None:
+    clock: seconds that never go back, for idle marks.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topics: TopicSettings,
+        records: RecordSettings,
+        settings: CollectSettings,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.topic = topics.interactions
         self.hints: dict[TP, int] = {}
         self._kafka, self._topics, self._records = kafka, topics, records
         self._producer: AIOKafkaProducer | None = None
         self._refusals = Refusals()
+        self._source = TopicWatch(kafka, self.topic)
+        self._idle_after, self._clock = settings.idle_after, clock
+        self._every = min(WATCH_EVERY, settings.idle_after / 4 or WATCH_EVERY)
+        self._idle = IdleClock(settings.idle_after, silence=2 * self._every)
+        self._order = asyncio.Lock()
+        self._next: dict[int, int] = {}
+        """By partition: the first offset that is in no segment yet."""
 
     async def start(self) -> None:
-        """Connects the producer. Raises KafkaConnectionError."""
+        """Connects. Raises KafkaConnectionError, or Unavailable when there is no such topic."""
         self._producer = AIOKafkaProducer(
             **self._kafka.aiokafka(), enable_idempotence=True, acks="all", max_request_size=2 * 1024 * 1024
         )
         await self._producer.start()
+        await self._source.start()
+        await self._source.begin()
         self._decode = decoder(self._records)
 
     async def stop(self) -> None:
         """Waits for what was sent, then disconnects."""
         if self._producer is not None:
             await self._producer.stop()
+        await self._source.stop()
 
     async def starts(self, known: Mapping[TP, Known]) -> Offsets:
-        """Where the group has committed, else at the beginning; writes first how many partitions there are.
+        """Where the group has committed, else at the beginning; writes first which topic it is, and its size.
 
-        Raises StopTheLine when the topic ends before what was read of it.
+        Raises TopicRecreated when the topic ends before what was read of it, Unavailable when it is not there.
         """
         for tp, kafka in known.items():
             if kafka.committed is not None and kafka.committed > kafka.end:
-                raise StopTheLine(
-                    f"topic {tp.topic} partition {tp.partition} ends at offset {kafka.end}, but was read up to "
-                    f"{kafka.committed}: it was deleted and made again; start over with --new-run"
+                raise TopicRecreated(
+                    tp.topic,
+                    f"partition {tp.partition} ends at offset {kafka.end}, but was read up to {kafka.committed}",
                 )
-        await self._send(PartitionSet(await self._partitions()).encode())
-        # Where retention was quicker than we, the window sees the hole and stops.
-        return {tp: max(kafka.committed or 0, kafka.earliest) for tp, kafka in known.items()}
+        self._idle.start_anew()
+        facts = await self._source.begin()
+        async with self._order:
+            await self._send(PartitionSet(len(facts.leaders), facts.topic_id).encode())
+            # Where retention was quicker than we, the window sees the hole and stops.
+            starts = {tp: max(kafka.committed or 0, kafka.earliest) for tp, kafka in known.items()}
+            self._next = {tp.partition: offset for tp, offset in starts.items()}
+        return starts
 
     async def take(self, batch: Batch) -> None:
-        """One fetch: dead letters first, then its segments, then the hint to commit."""
+        """One fetch: dead letters first, then its segments, then the hint to commit. Raises TopicRecreated."""
+        async with self._order:
+            await self._take(batch)
+
+    async def watch(self) -> None:
+        """Notices that the topic is gone or another one, and partitions that are idle."""
+        while True:
+            await asyncio.sleep(self._every)
+            await self._source.check()
+            if self._idle_after and self._next:
+                await self.mark_idle()
+
+    def revoked(self) -> None:
+        """Nothing is read until the next assignment."""
+        self._next = {}
+        self._idle.start_anew()
+
+    async def _take(self, batch: Batch) -> None:
+        await self._source.check()
         decoded = self._decode(
             [record.value for record in batch.records],
             [record.offset for record in batch.records],
@@ -93,15 +144,22 @@ class Collect:
             await self._send_segment(segment)
         metrics.collected(batch.partition, len(batch.records), len(decoded.offsets), decoded.tombstones)
         self.hints[TP(batch.topic, batch.partition)] = batch.next_offset
+        if batch.partition in self._next:  # else it was taken away meanwhile
+            self._next[batch.partition] = batch.next_offset
 
-    def revoked(self) -> None:
-        """Nothing is held."""
-
-    async def _partitions(self) -> int:
-        """How many partitions the topic has now: what the client remembers may be minutes old."""
-        await self._sender.partitions_for(self.topic)  # from here on the client asks for this topic
-        await self._sender.client.force_metadata_update()
-        return len(await self._sender.partitions_for(self.topic))
+    async def mark_idle(self) -> None:
+        """One look: asks where our partitions end, and marks those that have ended where we are for long enough."""
+        asked, partitions = self._clock(), list(self._next)
+        try:
+            ends = await self._source.ends(partitions)
+        except KafkaError:
+            self._idle.start_anew()
+            return
+        at_end = {n for n, end in ends.items() if end.stable == end.high == self._next.get(n)}
+        for partition in self._idle.answered(asked, self._clock(), at_end, ends.keys() - at_end):
+            async with self._order:
+                if self._next.get(partition) == ends[partition].high:  # no batch came while we waited for our turn
+                    await self._send(IdleMark(partition, ends[partition].high).encode())
 
     async def _bury(self, batch: Batch, bad: Sequence[BadRow]) -> None:
         """Returns when Kafka has a dead letter for each of them."""

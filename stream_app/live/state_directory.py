@@ -1,8 +1,7 @@
-"""What lies where in a worker's state directory, and how a new run begins."""
+"""What lies where in a worker's state directory, and how it is put aside."""
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 
 from stream_app.telemetry import utc, wall_clock
@@ -10,27 +9,30 @@ from stream_app.telemetry import utc, wall_clock
 JOURNAL = "journal"
 STORE = "store"
 TRAINER = "trainer.json"
-_RUN = "run"
+
+_ASIDE = "before-"
 
 
-def run_of(directory: Path) -> str:
-    """The name of the run that this directory holds; "" for the first, which `begin_new_run` has not named."""
-    try:
-        return (directory / _RUN).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
+def put_aside(directory: Path) -> Path | None:
+    """Gives what is in the state directory another place; returns it, None if there was nothing.
 
-
-def begin_new_run(directory: Path) -> Path | None:
-    """Puts the state directory aside and names a new run in its place; call it while no worker runs there.
-
-    Returns where the old state is now, None if there was none. Versions of the new run begin with 1.
+    Beside the directory; within it where that cannot be renamed (a mount point). Call it while no worker runs there.
     """
-    aside = None
-    if directory.exists():
-        stamp = utc(wall_clock()).replace(":", "").replace(".", "")
-        aside = directory.with_name(f"{directory.name}.before-{stamp}")
-        directory.rename(aside)
-    directory.mkdir(parents=True)
-    (directory / _RUN).write_text(uuid.uuid4().hex, encoding="utf-8")
-    return aside
+    kept = [entry for entry in _entries(directory) if not entry.name.startswith(_ASIDE)]
+    if not kept:
+        return None
+    stamp = utc(wall_clock()).replace(":", "").replace(".", "")
+    beside = directory.with_name(f"{directory.name}.{_ASIDE}{stamp}")
+    try:
+        return directory.rename(beside)
+    except OSError:
+        within = directory / f"{_ASIDE}{stamp}"
+    within.mkdir()
+    # The journal last: as long as it lies there, no worker goes on with it (it belongs to the run before).
+    for entry in sorted(kept, key=lambda entry: entry.name == JOURNAL):
+        entry.rename(within / entry.name)
+    return within
+
+
+def _entries(directory: Path) -> list[Path]:
+    return list(directory.iterdir()) if directory.is_dir() else []

@@ -20,7 +20,7 @@ from stream_app.learning import Learner, prepare
 from stream_app.live import metrics
 from stream_app.live.alone import member_id
 from stream_app.live.publisher import Publisher
-from stream_app.live.state_directory import JOURNAL, STORE, run_of
+from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.trainer_status import StatusFile
 from stream_app.live.window_status import confirm_window, read_window
 from stream_app.live.worker_settings import WorkerSettings
@@ -69,7 +69,7 @@ def _learn(settings: WorkerSettings, learning: LearningSettings, status: StatusF
         if journal is None:
             return
         opened.enter_context(journal)
-        publisher = opened.enter_context(closing(_publisher(settings, store)))
+        publisher = opened.enter_context(closing(_publisher(settings, store, journal.run)))
         publisher.start()
         learner, state = Learner(learning), None
         while _has_window(settings):
@@ -99,12 +99,12 @@ def _journal(settings: WorkerSettings) -> JournalView | None:
     return None
 
 
-def _publisher(settings: WorkerSettings, store: Store) -> Publisher:
+def _publisher(settings: WorkerSettings, store: Store, run: str) -> Publisher:
     """It fences no other one before the broker has said that the window is ours."""
     group = settings.kafka.our("window_group", settings.model)
     confirm = partial(confirm_window, settings.kafka, group, member_id(group, settings.state_directory, 0))
     sink = KafkaSink(settings.kafka, settings.topics.models, settings.model, confirm)
-    return Publisher(store, sink, settings.model, run_of(settings.state_directory), confirm)
+    return Publisher(store, sink, settings.model, run, confirm)
 
 
 def _told(updated: Updated, publisher: Publisher) -> LearnerState:

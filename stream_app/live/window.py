@@ -15,11 +15,13 @@ from typing import Any
 
 from faust.types import TP
 
-from stream_app.errors import StopTheLine
+from stream_app.broker import KafkaSettings
+from stream_app.errors import StopTheLine, TopicRecreated
 from stream_app.events.periods import Periods
 from stream_app.events.segment import Segment, decode
 from stream_app.live.late_letters import LateLetters
 from stream_app.live.state_directory import JOURNAL, STORE
+from stream_app.live.topic_watch import WATCH_EVERY, TopicWatch
 from stream_app.live.topics import TopicSettings
 from stream_app.live.transport import Batch, Known, Offsets
 from stream_app.live.trimming import Trimming, WindowSettings
@@ -42,6 +44,7 @@ class Window:
 
     def __init__(
         self,
+        kafka: KafkaSettings,
         topics: TopicSettings,
         periods: Periods,
         directory: Path,
@@ -55,52 +58,81 @@ class Window:
         self._journal: Journal | None = None
         self._trimming = Trimming(settings, directory / STORE)
         self._letters, self._unsent = letters, 0
+        self._segments = TopicWatch(kafka, self.topic)
 
     async def start(self) -> None:
-        """No database is opened before an assignment. Raises KafkaConnectionError."""
+        """Connects; no database is opened before an assignment.
+
+        Raises KafkaConnectionError, or Unavailable when there is no such topic.
+        """
         note_window(self._directory, assigned=False)  # what a killed process left there no longer holds
+        await self._segments.start()
+        await self._segments.begin()
         if self._letters is not None:
             await self._letters.start()
 
+    async def watch(self) -> None:
+        """Notices that the topic is gone or another one."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            await self._segments.check()
+
     async def stop(self) -> None:
-        """Closes the journal."""
+        """Closes the journal and disconnects."""
         self.revoked()
+        await self._segments.stop()
         if self._letters is not None:
             await self._letters.stop()
 
     async def starts(self, known: Mapping[TP, Known]) -> Offsets:
-        """The journal's own position. Late rows that a crash left unsent are sent first.
+        """Where the journal stands; an empty one begins with its run. Late rows left by a crash are sent first.
 
-        Raises StopTheLine kinds: the topic no longer holds it, the journal is unfit, or it is lost beyond rebuilding.
+        Raises StopTheLine kinds, see `start_of`.
+        """
+        facts = await self._segments.begin()
+        starts = {tp: self.start_of(kafka, facts.topic_id) for tp, kafka in known.items()}
+        note_window(self._directory, assigned=True)
+        await self._send_late()
+        return starts
+
+    def start_of(self, kafka: Known, topic_id: str) -> int:
+        """The offset at which the journal, opened here, goes on. kafka, topic_id: of the segments topic.
+
+        Raises StopTheLine kinds: the topic is another one or no longer holds that offset, the journal is unfit, or it
+        is lost beyond rebuilding.
         """
         if self._journal is None:
             self._journal, self._unsent = Journal.open(self._directory / JOURNAL, self._fixed), 0
-        position = self._journal.position
-        for tp, kafka in known.items():
-            if position == 0 < kafka.earliest:
-                self._check_new(tp, kafka.earliest)
-            # A journal that is still empty begins with what there is.
-            gone = 0 < position < kafka.earliest
-            if gone or position > kafka.end:
-                raise StopTheLine(
-                    f"the journal has read {tp.topic} up to offset {position}, but the topic holds offsets "
-                    f"{kafka.earliest} to {kafka.end}: restore the topic, or start over with --new-run"
-                )
-        note_window(self._directory, assigned=True)
-        await self._send_late()
-        return {tp: max(position, kafka.earliest) for tp, kafka in known.items()}
+        journal = self._journal
+        start = journal.position or self._begin(kafka)
+        if journal.position and topic_id and journal.segments_id not in ("", topic_id):
+            raise TopicRecreated(self.topic, f"its id was {journal.segments_id} and is {topic_id}")
+        if not kafka.earliest <= start <= kafka.end:
+            raise StopTheLine(
+                f"the journal goes on at offset {start} of {self.topic}, but the topic holds offsets {kafka.earliest} "
+                f"to {kafka.end}: restore the topic, or begin anew with `asmg worker --new-run`"
+            )
+        if topic_id and topic_id != journal.segments_id:
+            journal.identify(topic_id)
+        return start
 
-    def _check_new(self, tp: TP, earliest: int) -> None:
-        """Raises StopTheLine when a journal that begins in the middle of the topic is not the first of its run."""
+    def _begin(self, kafka: Known) -> int:
+        """Where an empty journal begins: at the mark of its run, which is committed, else with what there is.
+
+        Raises StopTheLine when it begins in the middle of the topic and is not the first of its run.
+        """
+        if kafka.committed is not None:
+            return kafka.committed
         with StoreView.open(self._directory / STORE) as store:
             done = store.last_period
-        if done:
+        if kafka.earliest and done:
             # Its periods would be numbered from 1 again, and the trainer would pass over them as done.
             raise StopTheLine(
                 f"{self._directory / JOURNAL} is empty, but the store beside it has learned period {done}, and "
-                f"{tp.topic} begins at offset {earliest}: the journal was lost and can no longer be rebuilt; restore "
-                "its directory, or begin anew with --new-run"
+                f"{self.topic} begins at offset {kafka.earliest}: the journal was lost and can no longer be rebuilt; "
+                "restore its directory, or begin anew with `asmg worker --new-run`"
             )
+        return kafka.earliest
 
     async def take(self, batch: Batch) -> None:
         """Takes one segment after the other into the journal, each in one synced batch; then late rows are sent."""

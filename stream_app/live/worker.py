@@ -12,6 +12,7 @@ from stream_app.errors import on_disk
 from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.live import app
 from stream_app.live.alone import alone
+from stream_app.live.beginning import first_start
 from stream_app.live.collect import Collect
 from stream_app.live.late_letters import LateLetters
 from stream_app.live.rights_watch import RightsWatch
@@ -35,10 +36,11 @@ def run_worker(settings: WorkerSettings, command: Sequence[str], until_end: bool
     command: the command line that becomes a child's when "--child ROLE --index N" is added to it. until_end: end once
     the stream has ended and all of it is trained and published.
     Raises Unavailable (no broker, no topic), SettingsError (an unfit topic), AccessDenied (a right is missing, or has
-    been taken away), IncompatibleState or StoreCorrupted (an unfit state directory), ChildFailed.
+    been taken away), IncompatibleState or StoreCorrupted (an unfit state directory), TopicRecreated, ChildFailed.
     """
     check_cluster(settings)
     check_state(settings)
+    first_start(settings)
     roles: list[tuple[str, Role, int]] = [
         *((f"collect-{n}" if n else "collect", "collect", n) for n in range(settings.collectors)),
         ("window", "window", 0),
@@ -116,9 +118,11 @@ def _missing_rights_named(settings: WorkerSettings, role: Role) -> Iterator[None
 def stage_of(settings: WorkerSettings, role: Literal["collect", "window"]) -> app.Stage:
     """What the Faust child of that role does with its topic; nothing is opened yet."""
     if role == "collect":
-        return Collect(settings.kafka, settings.topics, settings.records)
+        return Collect(settings.kafka, settings.topics, settings.records, settings.collect)
     fixed = fixed_for_journal(settings.records, settings.periods)
     letters = None
     if settings.periods.late == "dead-letter":
         letters = LateLetters(settings.kafka, settings.topics, settings.records)
-    return Window(settings.topics, settings.periods, settings.state_directory, fixed, settings.window, letters)
+    return Window(
+        settings.kafka, settings.topics, settings.periods, settings.state_directory, fixed, settings.window, letters
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from stream_app.broker import KafkaSettings
 from stream_app.events.periods import AnyPeriods, EqualCount
 from stream_app.events.record import RecordSettings
+from stream_app.live.collect_settings import CollectSettings
 from stream_app.live.topics import TopicSettings
 from stream_app.live.trimming import WindowSettings
 
@@ -30,6 +31,7 @@ class WorkerSettings:
     learning: LearningSettings | None = None
     """None: its defaults. Only the trainer needs it."""
     collectors: int = 1
+    collect: CollectSettings = field(default_factory=CollectSettings)
 
     def __post_init__(self) -> None:
         if self.collectors < 1:

@@ -14,6 +14,7 @@ from stream_app.errors import SettingsError
 from stream_app.events.periods import AnyPeriods, EqualCount
 from stream_app.events.record import RecordSettings
 from stream_app.formats.encode import Encoder
+from stream_app.live.collect_settings import CollectSettings
 from stream_app.live.trimming import WindowSettings
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.settings.durations import seconds
@@ -24,6 +25,13 @@ from stream_app.settings.sources import Values
 DEFAULT_COUNT = 10_000
 LEARNING_KEYS = ("preset", "learning")
 """Settings that only the trainer can judge; whoever starts a worker has had them judged before."""
+
+
+def _collect(value: Any) -> Any:
+    """A duration may be written as text ("30s")."""
+    if not isinstance(value, dict) or "idle_after" not in value:
+        return value
+    return value | {"idle_after": seconds(value["idle_after"])}
 
 
 def _periods(value: Any) -> Any:
@@ -53,6 +61,7 @@ class IngestSettings(ServingSettings):
 
     state_directory: Path = Path("asmg-state")
     collectors: Annotated[int, Field(ge=1)] = 1
+    collect: Annotated[CollectSettings, BeforeValidator(_collect)] = Field(default_factory=CollectSettings)
     records: Records = Field(default_factory=RecordSettings)
     periods: Annotated[
         AnyPeriods, Field(discriminator="by"), BeforeValidator(_periods), AfterValidator(_late_rows_can_be_written)
@@ -75,4 +84,5 @@ class IngestSettings(ServingSettings):
             periods=self.periods,
             window=self.window,
             collectors=self.collectors,
+            collect=self.collect,
         )

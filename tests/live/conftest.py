@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 from kafka import KafkaProducer
-from live_helpers import Reader
+from live_helpers import Asmg, Reader, write_settings
 
 from stream_app.broker import KafkaSettings
 from stream_app.events.periods import EqualCount
@@ -72,3 +74,22 @@ def reader(broker: str) -> Iterator[Callable[[str], Reader]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def asmg(settings: WorkerSettings, tmp_path: Path) -> Iterator[Asmg]:
+    """Starts `asmg` commands with a settings file of this test; what still runs at its end is killed."""
+    learning = "pretrain = 2\npasses = 1\ninitialisations = 1"
+    rest = f"[periods]\ncount = 100\nlateness = 0\n[learning]\n{learning}"
+    config = write_settings(tmp_path / "asmg.toml", settings, rest)
+    started = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "stream_app.cli", *arguments, "--config", str(config)]
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,10 @@ from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.events.segment import SegmentsRecord, decode
 from stream_app.live.worker_settings import WorkerSettings
+from stream_app.versions.messages import Manifest
+
+Asmg = Callable[..., "subprocess.Popen[str]"]
+"""Starts an `asmg` command with the settings file of a test."""
 
 PATIENCE = 60.0
 """Seconds after which a wait fails a test; it bounds a hang and promises nothing."""
@@ -26,6 +31,11 @@ def record(user: int, item: int, timestamp: int, label: int = 1) -> bytes:
 def decoded(records: list[Any]) -> list[SegmentsRecord]:
     """The records of a segments topic."""
     return [decode(record.value) for record in records]
+
+
+def manifests(records: list[Any]) -> list[Manifest]:
+    """The manifests among the records of a models topic."""
+    return [Manifest.unpack(one.value) for one in records if one.key.endswith(b"/manifest")]
 
 
 class Reader:

@@ -33,7 +33,8 @@ from stream_app.live.status import status
 from stream_app.live.topics import TopicSettings
 from stream_app.live.transport import Batch, Known
 from stream_app.live.trimming import WindowSettings
-from stream_app.live.worker import Role, stage_of
+from stream_app.live.window import Window
+from stream_app.live.worker import Role
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.pipeline import ingest
 from stream_app.store.journal import Journal
@@ -215,11 +216,11 @@ def test_rows_go_once_their_period_was_trained_and_journal_keep_others_after_it(
             return len(journal.interactions(closed.period)) == 10
         return False
 
-    window = stage_of(settings, "window")
+    fixed = fixed_for_journal(settings.records, settings.periods)
+    window = Window(settings.kafka, settings.topics, settings.periods, tmp_path, fixed, settings.window)
 
     async def run() -> None:
-        await window.start()
-        await window.starts({segments: Known(None, 0, 40)})
+        window.start_of(Known(None, 0, 40), "")
         for position, expected in enumerate([[], [], [1], [1, 2], [1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5]]):
             assert await readable(position, trained=0) == expected
         assert await readable(7, trained=3) == [2, 3, 4, 5, 6]
@@ -233,12 +234,12 @@ def test_rows_go_once_their_period_was_trained_and_journal_keep_others_after_it(
 def test_a_lost_journal_is_rebuilt_from_a_whole_topic_and_refused_where_the_topic_was_trimmed(tmp_path: Path) -> None:
     """What the trainer has done under a number must not be given to other rows."""
     settings = WorkerSettings(state_directory=tmp_path)
-    segments = TP(settings.topics.segments, 0)
 
     def starts(earliest: int) -> int:
-        window = stage_of(settings, "window")
+        fixed = fixed_for_journal(settings.records, settings.periods)
+        window = Window(settings.kafka, settings.topics, settings.periods, tmp_path, fixed, settings.window)
         try:
-            return asyncio.run(window.starts({segments: Known(None, earliest, 40)}))[segments]
+            return window.start_of(Known(None, earliest, 40), "")
         finally:
             window.revoked()
 

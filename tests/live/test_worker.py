@@ -8,14 +8,14 @@ import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from live_helpers import PATIENCE, Reader, record
+from live_helpers import PATIENCE, Asmg, Reader, manifests, record
 
 from benchmarks.whole_worker import until
 from models.learning import LearningSettings
@@ -29,47 +29,8 @@ from stream_app.live.worker_settings import WorkerSettings
 from stream_app.store.journal import Journal
 from stream_app.store.layout import create_or_open
 from stream_app.store.view import KIND, StoreView
-from stream_app.versions.messages import Manifest
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "asmg.toml"
-Asmg = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def asmg(settings: WorkerSettings, tmp_path: Path) -> Iterator[Asmg]:
-    """Starts `asmg` commands with a settings file of this test; what still runs at its end is killed."""
-    names = settings.topics
-    (tmp_path / "asmg.toml").write_text(
-        f"""
-        model = "{settings.model}"
-        state_directory = "{settings.state_directory}"
-        [kafka]
-        bootstrap = "{settings.kafka.bootstrap}"
-        [topics]
-        interactions = "{names.interactions}"
-        segments = "{names.segments}"
-        models = "{names.models}"
-        dead_letters = "{names.dead_letters}"
-        [periods]
-        count = 100
-        lateness = 0
-        [learning]
-        pretrain = 2
-        passes = 1
-        initialisations = 1
-        """
-    )
-    started = []
-
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "stream_app.cli", *arguments, "--config", str(tmp_path / "asmg.toml")]
-        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def send(producer: KafkaProducer, settings: WorkerSettings, numbers: range) -> None:
@@ -83,10 +44,6 @@ def published(settings: WorkerSettings, count: int) -> Callable[[list[Any]], boo
         return len(manifests(records)) >= count
 
     return enough
-
-
-def manifests(records: list[Any]) -> list[Manifest]:
-    return [Manifest.unpack(one.value) for one in records if one.key.endswith(b"/manifest")]
 
 
 @pytest.mark.broker
