@@ -32,6 +32,7 @@ VERSIONS = PERIODS - PRETRAIN + 1
 LIMIT = 30.0
 ROLES = ("worker", "producer", "subscriber")
 Settings = dict[str, str]
+OTHER_NAMES = {f"topics.{key}": f"other-{key}" for key in ("interactions", "segments", "models", "dead_letters")}
 Acl = Mapping[str, Any]
 
 
@@ -39,12 +40,9 @@ def run() -> dict[str, Any]:
     """The chain, the matrix of refusals, and rights taken away; seconds of the slowest of each."""
     with tempfile.TemporaryDirectory() as name, SecuredBroker(Path(name, "broker")) as broker:
         folder = Path(name)
-        right = entry(broker, folder)
-        asmg({"bootstrap": broker.bootstrap}, folder, "topics", "create")
-        printed = json.loads(asmg(right, folder, "topics", "print", "--json").stdout)
-        acls = [acl for role in ROLES for acl in printed["rights"][role]["acls"]]
-        broker.grant(printed["principal"], acls)
-        served = chain(right, folder)
+        right, mutual = entry(broker, folder), {**certified(broker), **OTHER_NAMES}
+        printed, _ = prepared(broker, right, folder), prepared(broker, mutual, folder)
+        served = {"SASL_SSL": chain(right, folder), "client certificate": chain(mutual, folder / "mutual")}
         refused = {cause: refusal(settings, folder, said) for cause, settings, said in refusals(broker, right)}
         missing = {}
         for acl in single(printed["rights"]["worker"]["acls"]):
@@ -61,7 +59,7 @@ def run() -> dict[str, Any]:
         "taken_away": taken,
         "rotated": rotated,
         "bounds": {
-            f"all {VERSIONS} versions are served with the printed rights": served == VERSIONS,
+            f"all {VERSIONS} versions are served with the printed rights": set(served.values()) == {VERSIONS},
             "every refusal is one line that names its cause": all(answer["named"] for answer in answers),
             f"within {LIMIT:.0f} s": all(answer["seconds"] <= LIMIT for answer in answers),
             "a right that is taken away ends the worker with its name": all(one["named"] for one in taken.values()),
@@ -84,11 +82,26 @@ def entry(broker: SecuredBroker, folder: Path) -> Settings:
     }
 
 
+def certified(broker: SecuredBroker) -> Settings:
+    """How one comes in with a certificate."""
+    files = {"certificate_file": str(broker.client), "key_file": str(broker.client_key), "ca_file": str(broker.ca)}
+    return {"bootstrap": broker.listener("MTLS"), "security_protocol": "SSL", **files}
+
+
+def prepared(broker: SecuredBroker, settings: Settings, folder: Path) -> dict[str, Any]:
+    """What `topics print` tells the super user, who does it: topics made, rights granted."""
+    names = {key: value for key, value in settings.items() if key in OTHER_NAMES}
+    asmg({"bootstrap": broker.bootstrap, **names}, folder, "topics", "create")
+    printed: dict[str, Any] = json.loads(asmg(settings, folder, "topics", "print", "--json").stdout)
+    broker.grant(printed["principal"], [acl for role in ROLES for acl in printed["rights"][role]["acls"]])
+    return printed
+
+
 def refusals(broker: SecuredBroker, right: Settings) -> Iterator[tuple[str, Settings, str]]:
     """(cause, settings, what must be said)."""
     wrong = {**right, "password": "wrong"}
     del wrong["password_file"]
-    mutual = {"bootstrap": broker.listener("MTLS"), "security_protocol": "SSL", "ca_file": str(broker.ca)}
+    mutual = {key: value for key, value in certified(broker).items() if key not in ("certificate_file", "key_file")}
     late = {"certificate_file": str(broker.expired_client), "key_file": str(broker.expired_client_key)}
     yield "wrong password", wrong, "does not take user 'asmg' with this password"
     yield "unknown user", {**right, "username": "nobody"}, "does not take user 'nobody'"
@@ -110,6 +123,7 @@ def chain(right: Settings, folder: Path) -> int:
     rows = drifting_stream(PERIODS * COUNT + 7, users=60, items=40, seed=5)
     columns = {"user_id": rows.users, "item_id": rows.items, "label": rows.labels}
     seconds = rows.times.astype(np.float64) / 1e6
+    folder.mkdir(exist_ok=True)
     recording = folder / "stream.parquet"
     parquet.write_table(pa.table({**columns, "timestamp": seconds}), recording)
     with worker(right, folder):
@@ -240,4 +254,5 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
     learning = {"ASMG_LEARNING__PRETRAIN": str(PRETRAIN), "ASMG_LEARNING__PASSES": "1"}
     others = {"ASMG_STATE_DIRECTORY": str(folder / "state"), "ASMG_PERIODS__COUNT": str(COUNT), **learning}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ASMG_")}
-    return kept | others | {f"ASMG_KAFKA__{name.upper()}": value for name, value in settings.items()}
+    variables = {name if "." in name else f"kafka.{name}": value for name, value in settings.items()}
+    return kept | others | {f"ASMG_{name.replace('.', '__').upper()}": value for name, value in variables.items()}
