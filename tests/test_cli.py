@@ -230,6 +230,17 @@ def test_lists_and_single_entries_of_a_state_directory(done: Path, capsys: pytes
     assert len(lines) == PERIODS + 2
 
 
+@pytest.mark.parametrize("cut", [("--periods", "3", "--pretrain", "2"), ("--period-length", "400d")])
+def test_a_flag_that_cuts_periods_leaves_what_becomes_of_late_rows_as_it_was_set(
+    cut: tuple[str, ...], recording: Path, tmp_path: Path
+) -> None:
+    learning = ("--set", "learning.passes=1", "--set", "learning.initialisations=1", "--device", "cpu")
+    late = ("--set", "periods.late=drop", "--set", "periods.lateness=5")
+    assert main(["replay", str(recording), *cut, *learning, *late, "--out", str(tmp_path / "run")]) == 0
+    periods = json.loads((tmp_path / "run" / "report.json").read_text())["settings"]["periods"]
+    assert (periods["late"], periods["lateness"]) == ("drop", 5.0)
+
+
 def test_an_entry_that_is_not_there_is_named_with_those_that_are(
     done: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
