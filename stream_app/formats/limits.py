@@ -9,7 +9,7 @@ all as there must be, none is there twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -38,7 +38,7 @@ class Limits:
         self._keys = _keys(written, tree)
         self._names = tuple(key.name for key in self._keys)
         self._fields = written.decoder(Fields)
-        self._content = written.decoder(object)
+        self._content: Callable[[bytes], Any] = written.decoder(object)
         self._shallow_bytes = (DEPTH - 1) * written.bytes_a_level
         leaves = [(key, below) for key, below in tree.items() if isinstance(below, Leaf)]
         self._typed = frozenset(key for key, leaf in leaves if leaf.kind is not Any)
@@ -121,12 +121,21 @@ class Limits:
 
     def _twice(self, value: bytes) -> str:
         """The path of a key that is there twice, "" where there is none."""
-        if not self._format.respelled(value, self._names) and all(key.in_one(value) for key in self._keys):
+        seen = not self._format.respelled(value, self._names)
+        if seen and (all(key.in_one(value) for key in self._keys) or self._same_again(value)):
             return ""
         try:
             return _twice_in(self._format.pairs(value), self._tree)
         except (ValueError, RecursionError):
             return ""  # decoding says what it is
+
+    def _same_again(self, value: bytes) -> bool:
+        """Whether it has its keys as often when it is written anew, without what a map cannot hold twice."""
+        try:
+            again = self._format.encode(self._content(value))
+        except (ValueError, TypeError, RecursionError):
+            return False
+        return all(key.count(value) == key.count(again) for key in self._keys)
 
 
 class _Key:
@@ -151,7 +160,7 @@ class _Key:
         """
         if self._pair is not None and joined.pairs(self._pair) == expected:
             return True
-        found = sum(map(joined.whole.count, self._spellings)) == expected
+        found = self.count(joined.whole) == expected
         if found and self._pair is not None:
             counts = {pair: joined.pairs(pair) for pair in self._pairs}
             rarest = min(counts, key=counts.__getitem__)
@@ -160,7 +169,11 @@ class _Key:
 
     def in_one(self, value: bytes) -> bool:
         """Whether one message has it no more often than it should."""
-        return sum(map(value.count, self._spellings)) <= max(self.always, 1)
+        return self.count(value) <= max(self.always, 1)
+
+    def count(self, value: bytes) -> int:
+        """How often it stands in one message or in several, and be it as a text."""
+        return sum(map(value.count, self._spellings))
 
 
 class _Joined:

@@ -57,7 +57,7 @@ class Msgpack:
 
     def pairs(self, value: bytes) -> Any:
         """The message with every map as `Pairs`. Raises ValueError."""
-        return msgpack.unpackb(value, object_pairs_hook=Pairs, strict_map_key=False)
+        return msgpack.unpackb(value, object_pairs_hook=Pairs, strict_map_key=False, unicode_errors="replace")
 
 
 def _long_headers(size: int) -> tuple[bytes, ...]:

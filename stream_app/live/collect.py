@@ -142,7 +142,8 @@ class Collect:
         )
         for segment in whole.split():
             await self._send_segment(segment)
-        metrics.collected(batch.partition, len(batch.records), len(decoded.offsets), decoded.tombstones)
+        counts = (len(batch.records), len(decoded.offsets), decoded.tombstones, decoded.filtered)
+        metrics.collected(batch.partition, *counts)
         self.hints[TP(batch.topic, batch.partition)] = batch.next_offset
         if batch.partition in self._next:  # else it was taken away meanwhile
             self._next[batch.partition] = batch.next_offset

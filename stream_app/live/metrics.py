@@ -34,6 +34,7 @@ def _counter(name: str, meaning: str, *labels: str) -> Counter:
 _READ = _counter("records_read", "Messages of the interactions topic; again after a crash.", "partition")
 _COLLECTED = _counter("interactions_collected", "Valid interactions among them.", "partition")
 _TOMBSTONES = _counter("tombstones", "Messages without a value, which say nothing.", "partition")
+_FILTERED = _counter("filtered", "Messages that the record settings say are no interactions.", "partition")
 _REFUSED = _counter("dead_letters", "Messages and late rows that went to the dead letters.", "reason")
 _SEGMENTS = _counter("segments_sent", "Segments that Kafka has taken.")
 _SEGMENT_BYTES = _counter("segments_sent_bytes", "Their size.")
@@ -69,11 +70,12 @@ def assigned(partitions: int) -> None:
     _ASSIGNED.labels(_NAME).set(partitions)
 
 
-def collected(partition: int, records: int, interactions: int, tombstones: int) -> None:
+def collected(partition: int, records: int, interactions: int, tombstones: int, filtered: int) -> None:
     """After a fetch of this partition has become segments."""
     _READ.labels(partition).inc(records)
     _COLLECTED.labels(partition).inc(interactions)
     _TOMBSTONES.labels(partition).inc(tombstones)
+    _FILTERED.labels(partition).inc(filtered)
 
 
 def refused(reasons: Iterable[str]) -> None:

@@ -133,6 +133,11 @@ def test_a_second_key_in_other_letters_is_seen(second: str) -> None:
     assert refusals(decode([good, longer], RecordSettings(), "msgpack")) == [(101, "duplicate-key", "user_id")]
 
 
+def test_a_key_that_is_there_twice_is_seen_beside_text_that_nobody_reads() -> None:
+    twice = b"\x86\xa7user_id\x01\xa7item_id\x02\xa9timestamp\x03\xa5label\x01\xa7user_id\x09\xa1x\xa1\xff"
+    assert refusals(decode([twice], RecordSettings(), "msgpack")) == [(100, "duplicate-key", "user_id")]
+
+
 def test_short_keys_are_told_from_the_bytes_around_them() -> None:
     chosen = RecordSettings(user="u", item="i", time="t", label="l")
     good = {"u": 1, "i": 2, "t": 3, "l": 1, "note": "u i t l", "ut": 117}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -11,6 +12,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from live_helpers import PATIENCE, Reader, decoded, record
 
+from stream_app.events.record import RecordSettings
 from stream_app.events.segment import END, PartitionSet, Segment
 from stream_app.live.worker import Role
 from stream_app.live.worker_settings import WorkerSettings
@@ -83,6 +85,30 @@ def test_every_valid_record_is_in_a_segment_and_every_other_in_the_dead_letters(
         assert body["value"] == value
         assert body["reason"]
         assert body["origin"]["timestamp"] == at.timestamp
+
+
+def test_batched_messages_with_users_in_headers_become_rows_at_their_offsets(
+    settings: WorkerSettings, start: Start, producer: KafkaProducer, reader: Callable[[str], Reader]
+) -> None:
+    chosen = RecordSettings(batched=True, user="header:user", item="payload.items", label="", where={"type": ("view",)})
+    topic = settings.topics.interactions
+    message = {"type": "view", "payload": {"items": [5, 6, 7]}, "timestamp": [1000, 1001, 1002]}
+    wrong = {**message, "timestamp": [1000, 2**61, 1002]}
+    headers = [("user", b"42"), ("trace", b"\xff")]
+    for value in (message, {"type": "ping"}, wrong, message):
+        producer.send(topic, msgpack.packb(value), partition=1, headers=headers).get(timeout=PATIENCE)
+
+    start(replace(settings, records=chosen), "collect")
+    written = reader(settings.topics.segments)
+    parts = segments(written.until(collected({0: 0, 1: 4, 2: 0, 3: 0})))
+    found = [
+        (offset, user) for part in parts for offset, user in zip(part.offsets, part.interactions.users, strict=True)
+    ]
+    assert found == [(0, 42)] * 3 + [(3, 42)] * 3
+    assert [item for part in parts for item in part.interactions.items.tolist()] == [5, 6, 7] * 2
+    (letter,) = reader(settings.topics.dead_letters).until(lambda records: len(records) == 1)
+    body = msgpack.unpackb(letter.value)
+    assert (body["reason"], body["field"], body["origin"]["offset"]) == ("out-of-range", "timestamp[1]", 2)
 
 
 def test_holes_of_transactions_are_covered_and_aborted_records_are_never_seen(
