@@ -170,7 +170,7 @@ def rotation(broker: SecuredBroker, right: Settings, folder: Path) -> bool:
 
 def reading(folder: Path) -> None:
     """Returns when the window reads."""
-    deadline = time.monotonic() + 2 * LIMIT
+    deadline = time.monotonic() + 6 * LIMIT
     while not read_window(folder / "state").active:
         if time.monotonic() > deadline:
             raise TimeoutError("the window was not assigned")

@@ -13,7 +13,7 @@
 | MTLS | whoever shows a certificate of our CA: `SecuredBroker.client` | right |
 | OPEN | as SASL_SSL, but without TLS | none |
 | EXPIRED | as SASL_SSL | expired yesterday |
-| ELSEWHERE | as SASL_SSL | for another host |
+| ELSEWHERE | as SASL_SSL | for another host than localhost, under which it wants to be reached |
 
 The certificates are thrown away with the directory. Needs trustme, a development dependency, beside what broker.py
 needs.
@@ -141,7 +141,7 @@ class SecuredBroker(LocalBroker):
         here, us = ("localhost", "127.0.0.1"), ("asmg-client.example",)
         _keystore(ours.issue_cert(*here), self._files / "broker.pem")
         _keystore(ours.issue_cert(*here, not_after=yesterday), self._files / "expired.pem")
-        _keystore(ours.issue_cert("elsewhere.example"), self._files / "elsewhere.pem")
+        _keystore(ours.issue_cert("elsewhere.example", "127.0.0.1"), self._files / "elsewhere.pem")
         _pair(ours.issue_cert(*us, common_name="asmg-client"), self.client, self.client_key)
         late = ours.issue_cert(*us, common_name="asmg-client", not_after=yesterday)
         _pair(late, self.expired_client, self.expired_client_key)

@@ -24,6 +24,7 @@ from stream_app.cli.main import main
 from stream_app.errors import AccessDenied, AsmgError, SettingsError, Unavailable
 from stream_app.live import topics
 from stream_app.live.roles import rights
+from stream_app.live.supervisor import FINAL
 from stream_app.live.topics_check import check, fit
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.synthetic import drifting_stream
@@ -247,6 +248,27 @@ def test_who_is_not_let_in_is_told_why(
     assert said in str(refused.value)
     assert broker.password not in str(refused.value)
     assert preflight(kafka) is None
+
+
+@pytest.mark.broker
+def test_a_broker_that_is_reached_is_not_enough_where_it_sends_clients_on_to_a_name_that_is_not_its_own(
+    broker: SecuredBroker, kafka: KafkaSettings, granted: list[dict[str, Any]]
+) -> None:
+    elsewhere = replace(kafka, bootstrap=broker.listener("ELSEWHERE", "127.0.0.1"))
+    preflight(elsewhere)
+    with pytest.raises(AccessDenied, match="for another host name than localhost"):
+        check(elsewhere, NAMES)
+
+
+@pytest.mark.broker
+def test_a_child_that_is_not_let_in_any_more_says_why_and_is_not_started_again(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("another")
+    command = [sys.executable, "-m", "stream_app.cli", "worker", "--child", "collect", "--config", str(config)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    said = child.stderr.read()
+    assert child.wait(PATIENCE) in FINAL
+    assert "does not take user 'asmg' with this password" in said.splitlines()[-1]
 
 
 @pytest.mark.broker
