@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
         "list",
         list_all,
         "list what was refused, each origin once",
-        "The newest come last. It reads the topic twice and keeps 18 bytes a letter in memory, 60 while it sorts.",
+        "The newest come last. It reads the topic twice and keeps 18 bytes a letter in memory, 77 while it sorts.",
     )
     listing.add_argument("--all", action="store_true", help="also those that were sent again")
     listing.add_argument("--reason", action="append", metavar="REASON", help="only this reason; may be repeated")

@@ -4,7 +4,7 @@ Rules:
 1. A letter is written at least once; under one origin the latest counts.
 2. What was sent again stays closed: a letter that comes after its closing one is a repeat of a collector.
 
-It keeps 18 bytes a letter (60 while it sorts them), whatever the letters hold: 8 of those are a digest of the origin,
+It keeps 18 bytes a letter (77 while it sorts them), whatever the letters hold: 8 of those are a digest of the origin,
 so that among 10 million letters two origins are taken for one with a chance of 1 in 400,000.
 """
 

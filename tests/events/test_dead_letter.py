@@ -98,7 +98,7 @@ def test_a_closed_letter_has_the_same_key_and_still_says_what_it_was_about() -> 
         b"\xdd\xff\xff\xff\xff",
         letter().encode() + b"\x00",
         letter().encode()[:-1],
-        bytes(MESSAGE_BYTES + 1),
+        repacked(headers=[["large", bytes(MESSAGE_BYTES)]]),
         repacked(format=2),
         repacked(format=None),
         repacked(reason=7),
