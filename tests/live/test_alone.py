@@ -6,20 +6,26 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
+from simulators import tiny_version
 
 from benchmarks.whole_worker import until
 from stream_app.errors import StoreLocked, Unavailable
 from stream_app.live import alone as alone_module
+from stream_app.live import trainer
 from stream_app.live.alone import alone, member_id
+from stream_app.live.state_directory import STORE
 from stream_app.live.window_status import confirm_window, note_window, read_window
 from stream_app.live.worker import Role
 from stream_app.live.worker_settings import WorkerSettings
+from stream_app.sinks import KafkaSink
+from stream_app.store.states import Store
 
 Start = Callable[[WorkerSettings, Role], Any]
 HOLDS = """
@@ -64,8 +70,9 @@ def test_the_window_of_a_process_that_is_gone_is_nobodys(tmp_path: Path) -> None
 
 @pytest.mark.broker
 def test_who_joins_takes_the_window_from_nobody_and_the_broker_says_who_has_it(
-    settings: WorkerSettings, start: Start, tmp_path: Path
+    settings: WorkerSettings, start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     group = settings.kafka.our("window_group", settings.model)
     both = [replace(settings, state_directory=tmp_path / name) for name in ("one", "two")]
     # Kafka's usual assignors would give the window to the member that sorts first.
@@ -86,6 +93,28 @@ def test_who_joins_takes_the_window_from_nobody_and_the_broker_says_who_has_it(
     assert not has_window(late)
     until(lambda: read_window(early.state_directory).active, "its trainer may go on")
     assert not read_window(late.state_directory).active
+    assert sent_by(late, caplog) == 0
+    assert sent_by(early, caplog) > 0
+
+
+def sent_by(worker: WorkerSettings, caplog: pytest.LogCaptureFixture) -> int:
+    """How many records the models topic has once this worker's publisher has sent a version, or waits with it."""
+
+    def tried() -> bool:
+        waits = [one for one in caplog.records if one.message == "publishing-waits"]
+        assert all("does not say that the window is ours" in one.asmg_fields["reason"] for one in waits)
+        return bool(waits) or store.last_published == 1
+
+    caplog.clear()
+    sink = KafkaSink(worker.kafka, worker.topics.models, worker.model)
+    with (
+        closing(Store.open(worker.state_directory / STORE)) as store,
+        closing(trainer._publisher(worker, store, "")) as publisher,
+    ):
+        store.commit(1, None, tiny_version())
+        publisher.start()
+        until(tried, "it has tried to publish")
+        return len(list(sink.read()))
 
 
 def members(settings: WorkerSettings, group: str) -> int:

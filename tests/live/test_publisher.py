@@ -166,6 +166,7 @@ def test_progress_is_told_before_the_first_version_and_not_by_one_that_makes_old
     one.published(1)
     two = trainer("two")
     two.publisher.wake("pretraining 1/2")
+    until(lambda: not two.publisher._woken.is_set(), "it has thought of telling")
     two.makes(CHAIN[0])
     two.published(1)
     assert told() == 1
