@@ -8,7 +8,7 @@ noted of that in the directory tells the trainer whether this worker is the acti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ from stream_app.live.why_open import time_text
 from stream_app.live.window_status import note_window
 from stream_app.pipeline import ingest
 from stream_app.store.journal import Journal
+from stream_app.store.journal_view import JournalView
 from stream_app.store.view import StoreView
 from stream_app.telemetry import event
+from stream_app.versions.head import Head
 
 _AT_ONCE = 16  # values of late rows, <= 900 KB each: what is held in memory while they are on their way
 
@@ -39,7 +41,7 @@ class Window:
     """The stage that reads segments and writes the journal.
 
     directory: the worker's state; fixed: the settings that the journal in it must have been made with; letters: sends
-    late rows, None where none wait.
+    late rows, None where none wait; head: what the models topic holds.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Window:
         fixed: Mapping[str, Any],
         settings: WindowSettings,
         letters: LateLetters | None = None,
+        head: Callable[[], Head] = Head,
     ) -> None:
         self.topic, self._source = topics.segments, topics.interactions
         self.hints: dict[TP, int] = {}
@@ -58,7 +61,7 @@ class Window:
         self._journal: Journal | None = None
         self._trimming = Trimming(settings, directory / STORE)
         self._letters, self._unsent = letters, 0
-        self._segments = TopicWatch(kafka, self.topic)
+        self._segments, self._head = TopicWatch(kafka, self.topic), head
 
     async def start(self) -> None:
         """Connects; no database is opened before an assignment.
@@ -87,13 +90,27 @@ class Window:
     async def starts(self, known: Mapping[TP, Known]) -> Offsets:
         """Where the journal stands; an empty one begins with its run. Late rows left by a crash are sent first.
 
-        Raises StopTheLine kinds, see `start_of`.
+        Raises StopTheLine kinds, see `start_of` and `check_history`.
         """
         facts = await self._segments.begin()
+        await self.check_history(known)
         starts = {tp: self.start_of(kafka, facts.topic_id) for tp, kafka in known.items()}
         note_window(self._directory, assigned=True)
         await self._send_late()
         return starts
+
+    async def check_history(self, known: Mapping[TP, Known]) -> None:
+        """Raises StopTheLine when an empty journal would begin behind the rows that published versions come from."""
+        begin = max((kafka.earliest for kafka in known.values() if kafka.committed is None), default=0)
+        if begin == 0 or _position(self._directory / JOURNAL):
+            return
+        head = await asyncio.to_thread(self._head)
+        if head.version:
+            raise StopTheLine(
+                f"{self._directory / JOURNAL} is empty, the models topic is at version {head.version}, and "
+                f"{self.topic} begins at offset {begin}: its history can no longer be rebuilt here; use the state "
+                "directory of the worker that made it, or begin anew with `asmg worker --new-run`"
+            )
 
     def start_of(self, kafka: Known, topic_id: str) -> int:
         """The offset at which the journal, opened here, goes on. kafka, topic_id: of the segments topic.
@@ -181,3 +198,11 @@ class Window:
             self._journal.close()
             self._journal = None
         self._trimming.close()
+
+
+def _position(path: Path) -> int:
+    journal = JournalView.beside(path)
+    if journal is None:
+        return 0
+    with journal:
+        return journal.position

@@ -23,6 +23,7 @@ from stream_app.live.topics_check import check
 from stream_app.live.until_end import UntilEnd
 from stream_app.live.window import Window
 from stream_app.live.worker_settings import WorkerSettings
+from stream_app.sinks import KafkaSink
 from stream_app.store import view
 from stream_app.store.journal_view import JournalView
 from stream_app.store.layout import check_fixed, open_beside
@@ -124,5 +125,12 @@ def stage_of(settings: WorkerSettings, role: Literal["collect", "window"]) -> ap
     if settings.periods.late == "dead-letter":
         letters = LateLetters(settings.kafka, settings.topics, settings.records)
     return Window(
-        settings.kafka, settings.topics, settings.periods, settings.state_directory, fixed, settings.window, letters
+        settings.kafka,
+        settings.topics,
+        settings.periods,
+        settings.state_directory,
+        fixed,
+        settings.window,
+        letters,
+        KafkaSink(settings.kafka, settings.topics.models, settings.model).head,
     )

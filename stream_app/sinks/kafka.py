@@ -45,6 +45,10 @@ _FETCH_BYTES = 8 << 20  # measured best for 900 KB messages; bounds what the cli
 _READ_AHEAD = 16
 
 
+def _always() -> None:
+    """Lets every producer be opened; a named function, since sinks are sent to other processes."""
+
+
 class KafkaSink:
     """The versions of one model on `topic`.
 
@@ -57,7 +61,7 @@ class KafkaSink:
         kafka: KafkaSettings,
         topic: str,
         model: str = "default",
-        permit: Callable[[], None] = lambda: None,
+        permit: Callable[[], None] = _always,
     ) -> None:
         self.kafka, self.topic, self.model = kafka, topic, model
         self.epoch = 0

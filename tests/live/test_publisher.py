@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from faust.types import TP
 from simulators import chain
 
 from benchmarks.whole_worker import check_history, until
 from stream_app.errors import IncompatibleState, StopTheLine, Unavailable
 from stream_app.live import publisher as publisher_module
 from stream_app.live.publisher import Publisher
+from stream_app.live.state_directory import JOURNAL
+from stream_app.live.transport import Known
+from stream_app.live.window import Window
+from stream_app.live.worker import stage_of
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.sinks import KafkaSink
+from stream_app.store.journal import Journal
 from stream_app.store.states import Store
 from stream_app.versions.messages import PROGRESS_KEY, Manifest
 from stream_app.versions.model_version import ModelVersion
@@ -170,3 +177,27 @@ def test_progress_is_told_before_the_first_version_and_not_by_one_that_makes_old
     two.makes(CHAIN[0])
     two.published(1)
     assert told() == 1
+
+
+@pytest.mark.broker
+def test_an_empty_journal_is_refused_where_the_segments_of_published_versions_are_gone(
+    settings: WorkerSettings, trainer: Made
+) -> None:
+    segments = TP(settings.topics.segments, 0)
+
+    def check(known: Known) -> None:
+        window = stage_of(settings, "window")
+        assert isinstance(window, Window)
+        asyncio.run(window.check_history({segments: known}))
+
+    check(Known(None, 25, 40))  # nothing was published
+    one = trainer("one")
+    one.makes(CHAIN[0])
+    one.published(1)
+    with pytest.raises(StopTheLine, match=rf"at version 1, and {segments.topic} begins at offset 25.*--new-run"):
+        check(Known(None, 25, 40))
+    check(Known(None, 0, 40))  # all of it is there
+    check(Known(30, 25, 40))  # a new run begins at its mark
+    Journal.open(settings.state_directory / JOURNAL, {}).close()
+    with pytest.raises(StopTheLine, match="is empty"):
+        check(Known(None, 25, 40))
