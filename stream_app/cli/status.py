@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from stream_app.cli.options import Commands, all_settings, command
+from stream_app.cli.options import Commands, command, flags_of
 from stream_app.cli.tables import table
 from stream_app.errors import Unavailable
 
 if TYPE_CHECKING:
-    from stream_app.live.status import Status
+    from stream_app.live.status import Status, VersionStatus
 
 
 def add(commands: Commands) -> None:
@@ -30,29 +31,67 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print it. Raises Unavailable afterwards when the broker did not answer."""
-    from stream_app.live.status import status
+    from stream_app.live.status import ANSWERS, status
+    from stream_app.settings.ingest import IngestSettings
+    from stream_app.settings.load import load
 
-    found = status(all_settings(arguments).worker())
+    # The settings of the learning are not needed, and torch takes seconds to load.
+    found = status(load(IngestSettings, flags_of(arguments)).worker())
     print(json.dumps(found.as_json()) if arguments.json else text(found))
-    if found.broker != "answers":
+    if found.broker != ANSWERS:
         raise Unavailable(found.broker)
 
 
 def text(found: Status) -> str:
     """The same for people."""
-    trainer, period, version = found.trainer, found.open_period, found.version
+    return "\n".join((*_worker(found), *_stream(found), *_periods(found)))
+
+
+def _worker(found: Status) -> Iterator[str]:
+    trainer, window = found.trainer, found.window
+    running = f" ({', '.join(found.processes)})" if found.processes else ""
+    yield f"model {found.model}: worker {found.worker}{running}"
+    yield f"broker: {found.broker}"
+    since = f" since {window.since}" if window.since else ""
+    yield f"window: {'active' if window.active else 'not with this worker'}{since}"
     learned = f", {trainer.learned}" if trainer.learned else ""
-    lines = [
-        f"model {found.model}: worker {found.worker}, trainer {trainer.stage}{learned}",
-        table([asdict(partition) for partition in found.partitions]) if found.partitions else "no partition seen yet",
-        f"segments: {_count(found.segments_lag)} not in the journal; dead letters: {_count(found.dead_letters)}",
-        f"open period {period.number}: {period.rows} rows, watermark {period.watermark or 'not known'}",
-        *(f"  {reason}" for reason in period.why),
-        "no version yet"
-        if version is None
-        else f"last version {version.number} ({version.digest[:12]}), published up to {version.published}",
-    ]
-    return "\n".join(lines)
+    since = f" since {trainer.since}" if trainer.since else ""
+    yield f"trainer: {trainer.stage if trainer.running or not trainer.since else 'stopped'}{since}{learned}"
+
+
+def _stream(found: Status) -> Iterator[str]:
+    if found.topics:
+        yield table([asdict(topic) for topic in found.topics])
+    if found.groups:
+        yield table([{"group": group.name, "state": group.state, "members": group.members} for group in found.groups])
+    rows = [asdict(partition) for partition in found.partitions]
+    yield table([_without_seconds(row) for row in rows]) if rows else "no partition seen yet"
+    reasons = ", ".join(f"{reason} {count}" for reason, count in (found.reasons or {}).items())
+    newest = f" (of the newest: {reasons})" if reasons else ""
+    yield (
+        f"segments: {_count(found.segments_lag)} not in the journal; dead letters: {_count(found.dead_letters)}{newest}"
+    )
+
+
+def _periods(found: Status) -> Iterator[str]:
+    period = found.open_period
+    yield f"open period {period.number}: {period.rows} rows, watermark {period.watermark or 'not known'}"
+    yield from (f"  {reason}" for reason in period.why)
+    yield f"last closed period {found.last_closed or '-'}, last trained {found.last_trained or '-'}"
+    yield "no version yet" if found.version is None else _version(found.version)
+
+
+def _version(version: VersionStatus) -> str:
+    made = f"last version {version.number} ({version.digest[:12]}), of period {version.period}"
+    published = f"published up to {version.published or '-'}"
+    if version.published_period is not None:
+        published += f", of period {version.published_period}"
+    sender = f", epoch {version.epoch}, run {version.run or '(the first)'}" if version.epoch is not None else ""
+    return f"{made}; {published}{sender}"
+
+
+def _without_seconds(row: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in row.items() if name != "watermark_seconds"}
 
 
 def _count(number: int | None) -> str:

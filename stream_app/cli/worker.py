@@ -58,13 +58,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _ingest(arguments: argparse.Namespace) -> NoReturn:
     """A child without the learning: it starts in a second and stays small."""
-    from stream_app.live.worker import run_child
+    from stream_app.live.worker import child_name, run_child
     from stream_app.settings.ingest import IngestSettings
     from stream_app.settings.load import load
     from stream_app.telemetry import configure
 
     settings = load(IngestSettings, flags_of(arguments))
-    configure(settings.log, arguments.child)
+    configure(settings.log, child_name(arguments.child, arguments.index))
     run_child(settings.worker(), arguments.child, arguments.index)
 
 

@@ -44,6 +44,20 @@ def alone(directory: Path, role: str) -> Iterator[None]:
         os.close(lock)
 
 
+def there(directory: Path) -> list[str]:
+    """The roles in whose block a process is now. Whoever is about to enter one waits a moment longer for this."""
+    return sorted(path.stem for path in directory.glob("*.lock") if _held(path))
+
+
+def _held(path: Path) -> bool:
+    with path.open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _locked(lock: int, directory: Path) -> None:
     deadline = monotonic() + PATIENCE
     while True:

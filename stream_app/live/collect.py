@@ -142,8 +142,7 @@ class Collect:
         )
         for segment in whole.split():
             await self._send_segment(segment)
-        counts = (len(batch.records), len(decoded.offsets), decoded.tombstones, decoded.filtered)
-        metrics.collected(batch.partition, *counts)
+        metrics.collected(batch.partition, len(batch.records), decoded)
         self.hints[TP(batch.topic, batch.partition)] = batch.next_offset
         if batch.partition in self._next:  # else it was taken away meanwhile
             self._next[batch.partition] = batch.next_offset

@@ -15,6 +15,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
 
+from stream_app.formats.decoded import Decoded
+
 DIRECTORY, PROCESS = "PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROC_PROCESS"
 """Environment of a child: the folder of those files, and the name of this process in it."""
 
@@ -34,7 +36,7 @@ def _counter(name: str, meaning: str, *labels: str) -> Counter:
 _READ = _counter("records_read", "Messages of the interactions topic; again after a crash.", "partition")
 _COLLECTED = _counter("interactions_collected", "Valid interactions among them.", "partition")
 _TOMBSTONES = _counter("tombstones", "Messages without a value, which say nothing.", "partition")
-_FILTERED = _counter("filtered", "Messages that the record settings say are no interactions.", "partition")
+_FILTERED = _counter("filtered", "Messages, or rows of them, that the settings say are no interactions.", "partition")
 _REFUSED = _counter("dead_letters", "Messages and late rows that went to the dead letters.", "reason")
 _SEGMENTS = _counter("segments_sent", "Segments that Kafka has taken.")
 _SEGMENT_BYTES = _counter("segments_sent_bytes", "Their size.")
@@ -70,12 +72,12 @@ def assigned(partitions: int) -> None:
     _ASSIGNED.labels(_NAME).set(partitions)
 
 
-def collected(partition: int, records: int, interactions: int, tombstones: int, filtered: int) -> None:
-    """After a fetch of this partition has become segments."""
+def collected(partition: int, records: int, decoded: Decoded) -> None:
+    """After a fetch of this partition, so many records, has become segments."""
     _READ.labels(partition).inc(records)
-    _COLLECTED.labels(partition).inc(interactions)
-    _TOMBSTONES.labels(partition).inc(tombstones)
-    _FILTERED.labels(partition).inc(filtered)
+    _COLLECTED.labels(partition).inc(len(decoded.offsets))
+    _TOMBSTONES.labels(partition).inc(decoded.tombstones)
+    _FILTERED.labels(partition).inc(decoded.filtered)
 
 
 def refused(reasons: Iterable[str]) -> None:

@@ -1,27 +1,42 @@
 """`asmg status`: where everything is, and why the open period has not closed.
 
-It looks at the state directory beside whoever writes there, and at the ends of the topics; a worker that is stopped or
-a broker that does not answer is part of the answer.
+It looks at the state directory beside whoever writes there, and at the broker; a worker that is stopped or a broker
+that does not answer is part of the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from stream_app.errors import AccessDenied, Unavailable
 from stream_app.events.periods import AnyPeriods
+from stream_app.events.record import MICROSECONDS
 from stream_app.events.segment import END
 from stream_app.events.watermark import PartitionMark
-from stream_app.live.ends import Ends, ends_of
+from stream_app.live.alone import there
+from stream_app.live.broker_look import BrokerLook, GroupLook, look, newest_manifest, newest_reasons
+from stream_app.live.ends import Ends
 from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.trainer_status import TrainerStatus, read_status
 from stream_app.live.why_open import time_text, why_open
+from stream_app.live.window_status import WindowStatus, read_window
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.store.journal_view import JournalView
 from stream_app.store.view import StoreView
+from stream_app.versions.manifest import Envelope
+
+ANSWERS = "answers"
+
+
+@dataclass(frozen=True)
+class TopicStatus:
+    """A topic: how many offsets its partitions hold; records, and what transactions need beside them."""
+
+    name: str
+    partitions: int
+    offsets: int
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,7 @@ class PartitionStatus:
     end: int | None
     lag: int | None
     watermark: str | None
+    watermark_seconds: float | None
     quiet: str
     rows: int
     late: int
@@ -51,67 +67,103 @@ class OpenPeriodStatus:
     number: int
     rows: int
     watermark: str | None
+    watermark_seconds: float | None
     why: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """The last version made, and up to which number the topic has them."""
+    """The last version made, its period, and up to which number and period the topic has them.
+
+    run, epoch: of the version that lies last on the topic; None where it was not read.
+    """
 
     number: int
     digest: str
+    period: int | None
     published: int
+    published_period: int | None
+    run: str | None = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True)
 class Status:
-    """Everything that `asmg status` shows. broker: "answers", or why it does not; dead_letters: on their topic.
+    """Everything that `asmg status` shows. broker: "answers", or why it does not. What is not known is None.
 
-    segments_lag: records of the segments topic that the journal lacks. What is not known is None.
+    processes: those of this worker that run. dead_letters: on their topic; reasons: of the newest of them.
+    segments_lag: records of the segments topic that the journal lacks. last_closed, last_trained: periods.
     """
 
     model: str
     worker: str
+    processes: tuple[str, ...]
     broker: str
+    topics: tuple[TopicStatus, ...]
+    groups: tuple[GroupLook, ...]
     partitions: tuple[PartitionStatus, ...]
     segments_lag: int | None
     dead_letters: int | None
+    reasons: Mapping[str, int] | None
+    window: WindowStatus
     last_closed: int
+    last_trained: int
     open_period: OpenPeriodStatus
     trainer: TrainerStatus
     version: VersionStatus | None
 
     def as_json(self) -> dict[str, Any]:
         """For `asmg status --json`."""
-        return asdict(self)
+        window = {**asdict(self.window), "active": self.window.active}
+        return {**asdict(self), "window": window}
 
 
 def status(settings: WorkerSettings) -> Status:
     """Where everything is now. Raises StopTheLine kinds when the state directory cannot be read."""
-    topics, ends, broker = settings.topics, dict[str, Ends](), "answers"
-    try:
-        ends = ends_of(settings.kafka, (topics.interactions, topics.segments, topics.dead_letters))
-    except (AccessDenied, Unavailable) as error:
-        broker = str(error)
-    trainer = read_status(settings.state_directory)
+    seen = look(settings)
+    found = status_of(settings, seen)
+    if seen.trouble:
+        return found
+    manifest = newest_manifest(settings)
+    version = _sent_by(found.version, manifest.envelope if manifest else None)
+    return replace(found, reasons=newest_reasons(settings), version=version)
+
+
+def status_of(settings: WorkerSettings, seen: BrokerLook) -> Status:
+    """The same from what the broker has said before; it is not asked, so that this takes some 20 ms.
+
+    Raises StopTheLine kinds when the state directory cannot be read.
+    """
+    topics, ends, directory = settings.topics, seen.ends, settings.state_directory
+    processes = tuple(there(directory))
     with ExitStack() as stack:
-        journal = JournalView.beside(settings.state_directory / JOURNAL)
+        journal = JournalView.beside(directory / JOURNAL)
         if journal is not None:
             stack.enter_context(journal)
-        store = stack.enter_context(StoreView.open(settings.state_directory / STORE))
-        segments = ends.get(topics.segments)
+        store = stack.enter_context(StoreView.open(directory / STORE))
         return Status(
             model=settings.model,
-            worker="running" if trainer.running else "stopped",
-            broker=broker,
+            worker="running" if processes else "stopped",
+            processes=processes,
+            broker=seen.trouble or ANSWERS,
+            topics=tuple(TopicStatus(name, len(held), _count(held)) for name, held in ends.items()),
+            groups=seen.groups,
             partitions=_partitions(journal, ends.get(topics.interactions)),
-            segments_lag=None if segments is None else segments[0].end - (journal.position if journal else 0),
-            dead_letters=_count(ends.get(topics.dead_letters)),
+            segments_lag=_lag(ends.get(topics.segments), journal),
+            dead_letters=_count(ends[topics.dead_letters]) if ends else None,
+            reasons=None,
+            window=read_window(directory),
             last_closed=journal.last_closed.number if journal and journal.last_closed else 0,
+            last_trained=store.last_period,
             open_period=_open_period(journal, settings.periods),
-            trainer=trainer,
+            trainer=read_status(directory),
             version=_version(store),
         )
+
+
+def _lag(segments: Ends | None, journal: JournalView | None) -> int | None:
+    """What the broker said may be older than the journal."""
+    return None if segments is None else max(0, segments[0].end - (journal.position if journal else 0))
 
 
 def _partitions(journal: JournalView | None, ends: Ends | None) -> tuple[PartitionStatus, ...]:
@@ -120,26 +172,40 @@ def _partitions(journal: JournalView | None, ends: Ends | None) -> tuple[Partiti
     for number in sorted({*marks, *range((journal and journal.partitions) or 0), *(ends or {})}):
         mark, range_ = marks.get(number, PartitionMark()), (ends or {}).get(number)
         read_to = mark.next_offset if mark.next_offset is not None else range_.earliest if range_ else None
-        lag = range_.end - read_to if range_ and read_to is not None else None
-        watermark = "ended" if mark.quiet == "ended" else time_text(mark.watermark)
+        lag = max(0, range_.end - read_to) if range_ and read_to is not None else None
+        text, seconds = _watermark(END if mark.quiet == "ended" else mark.watermark)
         end = range_.end if range_ else None
         rows = mark.rows, mark.late, mark.dead_lettered, mark.dropped
-        found.append(PartitionStatus(number, mark.next_offset, end, lag, watermark, mark.quiet, *rows))
+        found.append(PartitionStatus(number, mark.next_offset, end, lag, text, seconds, mark.quiet, *rows))
     return tuple(found)
 
 
 def _open_period(journal: JournalView | None, periods: AnyPeriods) -> OpenPeriodStatus:
     if journal is None:
-        return OpenPeriodStatus(1, 0, None, ("nothing has come in yet: there is no journal",))
+        return OpenPeriodStatus(1, 0, None, None, ("nothing has come in yet: there is no journal",))
     found, last = journal.open_period(), journal.last_closed
-    watermark = "ended" if found.watermark == END else time_text(found.watermark)
-    return OpenPeriodStatus(last.number + 1 if last else 1, found.rows, watermark, why_open(found, periods))
+    number = last.number + 1 if last else 1
+    return OpenPeriodStatus(number, found.rows, *_watermark(found.watermark), why_open(found, periods))
+
+
+def _watermark(microseconds: int | None) -> tuple[str | None, float | None]:
+    if microseconds == END:
+        return "ended", None
+    return time_text(microseconds), None if microseconds is None else microseconds / MICROSECONDS
 
 
 def _version(store: StoreView) -> VersionStatus | None:
     head = store.head()
-    return VersionStatus(head[0], head[1], store.last_published) if head else None
+    if head is None:
+        return None
+    periods = {entry.number: entry.content.period.number for entry in store.versions()}
+    published = store.last_published
+    return VersionStatus(*head, periods.get(head[0]), published, periods.get(published))
 
 
-def _count(ends: Ends | None) -> int | None:
-    return None if ends is None else sum(range_.end - range_.earliest for range_ in ends.values())
+def _sent_by(version: VersionStatus | None, envelope: Envelope | None) -> VersionStatus | None:
+    return replace(version, run=envelope.run, epoch=envelope.epoch) if version and envelope else version
+
+
+def _count(ends: Ends) -> int:
+    return sum(range_.end - range_.earliest for range_ in ends.values())

@@ -15,6 +15,7 @@ from stream_app.live.alone import alone
 from stream_app.live.beginning import first_start
 from stream_app.live.collect import Collect
 from stream_app.live.late_letters import LateLetters
+from stream_app.live.observation import observed
 from stream_app.live.rights_watch import RightsWatch
 from stream_app.live.roles import rights
 from stream_app.live.state_directory import JOURNAL, STORE
@@ -36,21 +37,28 @@ def run_worker(settings: WorkerSettings, command: Sequence[str], until_end: bool
 
     command: the command line that becomes a child's when "--child ROLE --index N" is added to it. until_end: end once
     the stream has ended and all of it is trained and published.
-    Raises Unavailable (no broker, no topic), SettingsError (an unfit topic), AccessDenied (a right is missing, or has
-    been taken away), IncompatibleState or StoreCorrupted (an unfit state directory), TopicRecreated, ChildFailed.
+    Raises Unavailable (no broker, no topic), SettingsError (an unfit topic, a port that is taken), AccessDenied (a
+    right is missing, or has been taken away), IncompatibleState or StoreCorrupted (an unfit state directory),
+    TopicRecreated, ChildFailed.
     """
     check_cluster(settings)
     check_state(settings)
-    first_start(settings)
-    roles: list[tuple[str, Role, int]] = [
-        *((f"collect-{n}" if n else "collect", "collect", n) for n in range(settings.collectors)),
-        ("window", "window", 0),
-        ("trainer", "trainer", 0),
+    roles: list[tuple[Role, int]] = [
+        *(("collect", n) for n in range(settings.collectors)),
+        ("window", 0),
+        ("trainer", 0),
     ]
-    children = [Child(name, (*command, "--child", role, "--index", str(n))) for name, role, n in roles]
+    children = [Child(child_name(role, n), (*command, "--child", role, "--index", str(n))) for role, n in roles]
     watch = RightsWatch(settings.kafka, needed(settings))
     ended = UntilEnd(settings) if until_end else watch
-    return supervise(children, until=lambda: watch() or ended())
+    with observed(settings, [child.name for child in children]) as seen:
+        first_start(settings)
+        return supervise(children, until=lambda: watch() or ended(), seen=seen)
+
+
+def child_name(role: Role, index: int) -> str:
+    """How a child is called in logs and metrics."""
+    return f"{role}-{index}" if index else role
 
 
 def needed(settings: WorkerSettings) -> list[Right]:

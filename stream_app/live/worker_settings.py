@@ -10,6 +10,7 @@ from stream_app.broker import KafkaSettings
 from stream_app.events.periods import AnyPeriods, EqualCount
 from stream_app.events.record import RecordSettings
 from stream_app.live.collect_settings import CollectSettings
+from stream_app.live.metrics_settings import MetricsSettings
 from stream_app.live.topics import TopicSettings
 from stream_app.live.trimming import WindowSettings
 
@@ -28,6 +29,7 @@ class WorkerSettings:
     records: RecordSettings = field(default_factory=RecordSettings)
     periods: AnyPeriods = field(default_factory=lambda: EqualCount(count=10_000))
     window: WindowSettings = field(default_factory=WindowSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     learning: LearningSettings | None = None
     """None: its defaults. Only the trainer needs it."""
     collectors: int = 1

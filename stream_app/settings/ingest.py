@@ -15,6 +15,7 @@ from stream_app.events.periods import AnyPeriods, EqualCount
 from stream_app.events.record import RecordSettings
 from stream_app.formats.encode import Encoder
 from stream_app.live.collect_settings import CollectSettings
+from stream_app.live.metrics_settings import MetricsSettings
 from stream_app.live.trimming import WindowSettings
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.settings.durations import seconds
@@ -67,6 +68,7 @@ class IngestSettings(ServingSettings):
         AnyPeriods, Field(discriminator="by"), BeforeValidator(_periods), AfterValidator(_late_rows_can_be_written)
     ] = Field(default_factory=lambda: EqualCount(count=DEFAULT_COUNT))
     window: WindowSettings = Field(default_factory=WindowSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
 
     @classmethod
     def unjudged(cls, values: Values) -> Values:
@@ -83,6 +85,7 @@ class IngestSettings(ServingSettings):
             records=self.records,
             periods=self.periods,
             window=self.window,
+            metrics=self.metrics,
             collectors=self.collectors,
             collect=self.collect,
         )

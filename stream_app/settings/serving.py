@@ -14,7 +14,9 @@ from stream_app.settings.sources import LayerSource, Values, file_of, from_envir
 from stream_app.subscriber import SubscriberSettings
 from stream_app.telemetry import TelemetrySettings
 
-WORKER_KEYS = ("preset", "state_directory", "records", "periods", "window", "learning", "collectors", "collect")
+WORKER_KEYS = (
+    *("preset", "state_directory", "records", "periods", "window", "metrics", "learning", "collectors", "collect"),
+)
 """Settings that only a worker's install can judge; a serving process leaves them alone."""
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
