@@ -16,6 +16,7 @@ from stream_app.live.worker_settings import WorkerSettings
 
 MEMBERS_GO_AFTER = 15.0
 """Seconds until Kafka has forgotten the members of a worker that was killed: their session timeout, and some more."""
+COORDINATORS_COME_WITHIN = 20.0
 _RETRY = 0.5
 
 
@@ -28,11 +29,27 @@ def cluster(settings: WorkerSettings) -> Iterator[Cluster]:
     try:
         admin = KafkaAdminClient(**settings.kafka.kafka_python())
         try:
+            _wait_for_coordinators(admin, settings.kafka.our("collect_group", settings.model))
             yield Cluster(settings, admin)
         finally:
             admin.close()
     except KafkaError as error:
         raise Unavailable(f"Kafka at {settings.kafka.bootstrap}: {error}") from error
+
+
+def _wait_for_coordinators(admin: Any, group: str) -> None:
+    """A new cluster makes its topic of groups only when the first group is asked about, which takes it seconds."""
+    from kafka.errors import CoordinatorNotAvailableError
+
+    deadline = monotonic() + COORDINATORS_COME_WITHIN
+    while True:
+        try:
+            admin.describe_groups([group])
+            return
+        except CoordinatorNotAvailableError:
+            if monotonic() > deadline:
+                raise
+        sleep(_RETRY)
 
 
 class Cluster:
