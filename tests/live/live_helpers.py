@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import msgpack
 from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.events.segment import SegmentsRecord, decode
+from stream_app.live.state_directory import JOURNAL
 from stream_app.live.worker_settings import WorkerSettings
+from stream_app.store.journal_view import JournalView
 from stream_app.versions.messages import Manifest
 
 Asmg = Callable[..., "subprocess.Popen[str]"]
@@ -86,3 +89,18 @@ def write_settings(path: Path, settings: WorkerSettings, rest: str) -> Path:
         """
     )
     return path
+
+
+@contextmanager
+def journal_of(settings: WorkerSettings, rows: int) -> Iterator[JournalView]:
+    """The journal once it holds so many rows."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        journal = JournalView.beside(settings.state_directory / JOURNAL)
+        if journal is not None:
+            with journal:
+                if sum(mark.rows for mark in journal.marks.values()) == rows:
+                    yield journal
+                    return
+        assert time.monotonic() < deadline, "gave up waiting for the journal"
+        time.sleep(0.1)

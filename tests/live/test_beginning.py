@@ -7,7 +7,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from aiokafka import ConsumerRecord
 from faust.types import TP
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from live_helpers import PATIENCE, Asmg, Reader, decoded, manifests, record
+from live_helpers import PATIENCE, Asmg, Reader, decoded, journal_of, manifests, record
 from segments_by_hand import Row, segment
 
 from stream_app.errors import GroupInUse, NewerRun, StoreLocked, TopicRecreated
@@ -172,7 +171,7 @@ def test_a_remade_segments_topic_with_a_gap_stops_the_window_and_a_new_run_cures
     for user in range(4):
         producer.send(settings.topics.interactions, record(user, 1, 1000), partition=user).get(timeout=PATIENCE)
     before = [start(settings, "collect"), start(settings, "window")]
-    with read(settings, rows=4) as journal:
+    with journal_of(settings, rows=4) as journal:
         kept, old_run = dict(journal.marks), journal.run
     for process in before:
         process.kill()
@@ -183,33 +182,18 @@ def test_a_remade_segments_topic_with_a_gap_stops_the_window_and_a_new_run_cures
     refused = start(settings, "window")
     refused.join(timeout=PATIENCE)
     assert refused.exitcode == 1
-    with read(settings, rows=4) as journal:
+    with journal_of(settings, rows=4) as journal:
         assert dict(journal.marks) == kept
 
     begun = begin_new_run(settings)
     assert committed(settings, "window")[0] >= 20
     start(settings, "collect")
     start(settings, "window")
-    with read(settings, rows=4) as journal:
+    with journal_of(settings, rows=4) as journal:
         assert (journal.run, old_run) == (begun.name, "")
         assert {n: (mark.next_offset, mark.rows) for n, mark in journal.marks.items()} == dict.fromkeys(
             range(4), (1, 1)
         )
-
-
-@contextmanager
-def read(settings: WorkerSettings, rows: int) -> Iterator[JournalView]:
-    """The journal once it holds so many rows."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        journal = JournalView.beside(settings.state_directory / JOURNAL)
-        if journal is not None:
-            with journal:
-                if sum(mark.rows for mark in journal.marks.values()) == rows:
-                    yield journal
-                    return
-        assert time.monotonic() < deadline, "gave up waiting for the journal"
-        time.sleep(0.1)
 
 
 def test_a_journal_of_another_segments_topic_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
