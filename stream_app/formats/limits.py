@@ -70,7 +70,7 @@ class Limits:
         return (
             (len(joined) <= self._max_bytes or max(map(len, values)) <= self._max_bytes)
             and self._format.is_text(joined)
-            and self._each_once(joined, rows)
+            and self._each_once(joined, values, rows)
             and self._shallow(joined, values)
         )
 
@@ -113,29 +113,30 @@ class Limits:
             level = [inner for outer in level for inner in _within(outer) if isinstance(inner, _CONTAINERS)]
         return bool(level)
 
-    def _each_once(self, joined: bytes, rows: Sequence[Any]) -> bool:
+    def _each_once(self, joined: bytes, values: Sequence[bytes], rows: Sequence[Any]) -> bool:
         if self._format.respelled(joined, self._names):
             return False
         all_of_it = _Joined(joined)
-        return all(key.counted(all_of_it, key.expected(rows)) for key in self._keys)
+        elsewhere = [key for key in self._keys if not key.counted(all_of_it, key.expected(rows))]
+        return not elsewhere or self._same_again(values, elsewhere)
 
     def _twice(self, value: bytes) -> str:
         """The path of a key that is there twice, "" where there is none."""
         seen = not self._format.respelled(value, self._names)
-        if seen and (all(key.in_one(value) for key in self._keys) or self._same_again(value)):
+        if seen and (all(key.in_one(value) for key in self._keys) or self._same_again([value], self._keys)):
             return ""
         try:
             return _twice_in(self._format.pairs(value), self._tree)
         except (ValueError, RecursionError):
             return ""  # decoding says what it is
 
-    def _same_again(self, value: bytes) -> bool:
-        """Whether it has its keys as often when it is written anew, without what a map cannot hold twice."""
+    def _same_again(self, values: Sequence[bytes], keys: Sequence[_Key]) -> bool:
+        """Whether each has these keys as often when it is written anew, without what a map cannot hold twice."""
         try:
-            again = self._format.encode(self._content(value))
+            again = list(map(self._format.encode, map(self._content, values)))
         except (ValueError, TypeError, RecursionError):
             return False
-        return all(key.count(value) == key.count(again) for key in self._keys)
+        return all(key.counts(values) == key.counts(again) for key in keys)
 
 
 class _Key:
@@ -174,6 +175,12 @@ class _Key:
     def count(self, value: bytes) -> int:
         """How often it stands in one message or in several, and be it as a text."""
         return sum(map(value.count, self._spellings))
+
+    def counts(self, values: Sequence[bytes]) -> list[int]:
+        """The same, of each message."""
+        if len(self._spellings) > 1:
+            return [self.count(value) for value in values]
+        return [value.count(self._spellings[0]) for value in values]
 
 
 class _Joined:

@@ -77,3 +77,11 @@ def test_once_the_limit_is_raised_a_large_message_is_a_good_one(written: str) ->
     large = malformed("2 MB value", written, good(1, 2, NOW, 1))
     chosen = replace(RecordSettings(format=written), max_bytes=3_000_000)
     assert len(decoder(chosen)([large], [0], [NOW * 1000]).interactions) == 1
+
+
+def test_json_is_utf8_as_a_whole_and_not_only_where_it_is_read() -> None:
+    message = encoded(good(1, 2, NOW, 1), "json")
+    latin = message[:-1] + b', "name": "Jos\xe9"}'
+    decoded = decode([message, latin, message], "json")
+    assert [(row.offset, row.reason) for row in decoded.bad] == [(1, "wrong-encoding")]
+    assert len(decode([latin.decode("latin-1").encode()], "json").interactions) == 1
