@@ -7,10 +7,11 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
-from stream_app.telemetry import TelemetrySettings, configure, event, utc
+from stream_app.telemetry import TelemetrySettings, configure, event, last_words, last_words_in, relay, utc
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +85,29 @@ def test_configured_twice_nothing_is_said_twice() -> None:
 
 def test_a_reading_of_the_clock_is_written_in_utc() -> None:
     assert utc(1_767_225_600.25) == "2026-01-01T00:00:00.250Z"
+
+
+def test_where_lines_are_objects_all_are_also_what_children_say_and_the_last_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stream = said(TelemetrySettings(format="json"))
+    relay("collect", '{"event": "segment-sent", "process": "collect"}')
+    relay("collect", "Segmentation fault")
+    relay("collect", "[1, 2]")
+    last_words("the journal is from another run")
+    event("scored", auc=float("nan"))
+    objects = [json.loads(line) for line in (capsys.readouterr().err + stream.getvalue()).splitlines()]
+    assert [one["event"] for one in objects] == ["segment-sent", "said", "said", "ended", "scored"]
+    assert [one["line"] for one in objects if one["event"] == "said"] == ["Segmentation fault", "[1, 2]"]
+    assert objects[-1]["auc"] == "nan"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_last_words_of_a_process_are_understood_whatever_the_format(
+    form: Literal["text", "json"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = said(TelemetrySettings(format=form))
+    last_words('topic "a" is gone: make it again')
+    (line,) = (capsys.readouterr().err + stream.getvalue()).splitlines()
+    assert last_words_in(line) == 'topic "a" is gone: make it again'
+    assert last_words_in("Killed") == "Killed"
