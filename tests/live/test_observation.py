@@ -307,7 +307,8 @@ def test_without_its_broker_a_worker_is_not_ready_and_what_only_the_broker_knows
 
 
 def test_a_child_that_ends_again_and_again_is_told_with_its_last_words_also_while_it_runs() -> None:
-    children = Children(["window"])
+    gone: list[str] = []
+    children = Children(["window"], gone=gone.append)
     for _ in range(LOOP):
         children.started("window", 1)
         assert children.states()[0].trouble(time.monotonic()) == ""
@@ -318,3 +319,4 @@ def test_a_child_that_ends_again_and_again_is_told_with_its_last_words_also_whil
     assert state.said == "no broker"
     assert state.trouble(time.monotonic() + 3600) == ""
     assert children.codes() == {("window", 4): LOOP}
+    assert gone == ["window"] * LOOP
