@@ -469,6 +469,18 @@ def test_the_first_run_mark_names_the_run_and_that_of_another_stops_the_line() -
         assert (first.run, first.position) == ("", 1)
 
 
+def test_a_collector_of_an_earlier_run_does_not_decide_where_the_next_run_begins() -> None:
+    periods = EqualCount(count=5, lateness=0.0)
+    with journal() as opened:
+        for position, record in enumerate([RunMark("second"), segment(0, 40, []), PartitionSet(1)]):
+            ingest(opened, periods, record, position)
+        with pytest.raises(OffsetGap) as gap:  # taken, it would have made the rows from 40 on repeats
+            ingest(opened, periods, segment(0, 60, [Row(1, 1, 1, 1)]), 3)
+        assert (gap.value.expected, gap.value.got, opened.position) == (40, 60, 3)
+        ingest(opened, periods, segment(0, 40, [Row(1, 1, 1, 1)]), 3)
+        assert (opened.mark(0).rows, opened.mark(0).next_offset) == (1, 41)
+
+
 def test_an_idle_partition_holds_nothing_back_until_rows_come() -> None:
     periods = EqualCount(count=5, lateness=0.0)
     with journal() as opened:

@@ -51,7 +51,7 @@ class Redrive:
             raise SettingsError(
                 "periods.late",
                 f"is {settings.periods.late!r}: late letters that are sent again would be late again",
-                'set it to "next-period" in the running worker and here',
+                'only a run with "next-period" takes them: it begins with `asmg worker --new-run`',
             )
         self._settings = settings
         needed = rights("operator", settings.kafka, settings.topics, settings.model)

@@ -4,9 +4,9 @@ Kafka's committed offsets say where reading begins, so that whoever collects, on
 
 1. A first start commits where `collect.start` says, unless somebody has committed or read before; "earliest" needs no
    commit. A partition without one is read from its earliest record: it was added later.
-2. A new run writes its mark to the segments topic and commits it for the window, then the starts for the collectors. An
-   empty journal begins at that mark; one of another run that meets it stops. The state directory is put aside last:
-   killed before that, the old directory stops at the mark, and doing it again is the remedy.
+2. A new run writes its mark and its starts to the segments topic and commits the mark for the window, then the starts
+   for the collectors. An empty journal begins at that mark; one of another run that meets it stops. The state directory
+   is put aside last: killed before that, the old directory stops at the mark, and doing it again is the remedy.
 3. Offsets are committed only into groups without members: the broker refuses them otherwise.
 """
 
@@ -64,7 +64,7 @@ def begin_new_run(settings: WorkerSettings) -> NewRun:
     with cluster(settings) as kafka:
         kafka.wait_for_empty_groups()
         starts = kafka.starts()
-        kafka.commit_mark(RunMark(name))
+        kafka.commit_mark(RunMark(name), starts)
         kafka.commit_starts(starts)
     with on_disk(settings.state_directory):
         return NewRun(name, put_aside(settings.state_directory))

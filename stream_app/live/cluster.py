@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any
 
+import numpy as np
+
+from models.interactions import Interactions
 from stream_app.errors import GroupInUse, Unavailable
-from stream_app.events.segment import RunMark
+from stream_app.events.segment import RunMark, Segment, SegmentsRecord
 from stream_app.live.alone import member_id
 from stream_app.live.topic_request import id_text
 from stream_app.live.worker_settings import WorkerSettings
@@ -93,13 +96,20 @@ class Cluster:
         """Where collecting begins, by partition. Raises GroupInUse."""
         self._commit(self._collect, {self._tps[n]: (offset, "") for n, offset in offsets.items() if n in self._tps})
 
-    def commit_mark(self, mark: RunMark) -> None:
-        """Writes the mark; from there on the window of the new run reads. Raises GroupInUse."""
+    def commit_mark(self, mark: RunMark, starts: Mapping[int, int]) -> None:
+        """Writes the mark and, in one batch with it, where each partition begins; from the mark on the window reads.
+
+        starts: by partition. A collector of an earlier run that comes back, and sends what it still holds, makes a
+        hole then, which stops the line; without them it would decide where its partition begins. Raises GroupInUse.
+        """
         from kafka import KafkaProducer
 
-        producer = KafkaProducer(**self._settings.kafka.kafka_python(), acks="all")
+        producer = KafkaProducer(**self._settings.kafka.kafka_python(), acks="all", linger_ms=1_000)
         try:
-            written = producer.send(self._segments.topic, mark.encode(), partition=0).get(timeout=MEMBERS_GO_AFTER)
+            records: list[SegmentsRecord] = [mark, *(self._nothing(n, offset) for n, offset in starts.items())]
+            sent = [producer.send(self._segments.topic, record.encode(), partition=0) for record in records]
+            producer.flush(timeout=MEMBERS_GO_AFTER)
+            written, *_ = [future.get(timeout=MEMBERS_GO_AFTER) for future in sent]
         finally:
             producer.close()
         self._commit(self._window, {self._segments: (written.offset, mark.run)})
@@ -118,6 +128,12 @@ class Cluster:
                 if monotonic() > deadline:
                     raise GroupInUse(group, members)
                 sleep(_RETRY)
+
+    def _nothing(self, partition: int, offset: int) -> Segment:
+        """An empty segment: so far nothing was read of the partition, and what follows begins at `offset`."""
+        kinds = self._settings.records
+        rows = Interactions.empty(kinds.user_ids, kinds.item_ids, bool(kinds.categories))
+        return Segment(partition, offset, offset, np.empty(0, np.int64), rows)
 
     def _committed(self, group: str, tps: Iterable[Any]) -> list[Any]:
         found = self._admin.list_group_offsets({group: list(tps)})

@@ -152,8 +152,9 @@ def test_a_remade_topic_with_fewer_partitions_stops_the_worker_and_the_remedy_it
 
     asmg("worker", "--new-run")
     found = reader(settings.topics.models).until(lambda records: len(manifests(records)) >= 2)
-    run, partitions = (one for one in decoded(written.until(lambda records: len(records) >= 2))[:2])
+    run, *starts, partitions = decoded(written.until(lambda records: len(records) >= 4))[:4]
     assert isinstance(run, RunMark)
+    assert begins(starts) == {0: 0, 1: 0}
     assert isinstance(partitions, PartitionSet)
     assert partitions.count == 2
     assert [(one.content.version, one.content.period.number, one.envelope.run) for one in manifests(found)[:2]] == [
@@ -225,11 +226,19 @@ def test_the_directory_of_an_older_run_is_refused_and_an_empty_one_begins_at_the
     assert (begun.aside, committed(settings)) == (None, dict.fromkeys(range(4), 0))
     with pytest.raises(NewerRun, match=begun.name):
         first_start(settings)
-    (partitions, mark) = decoded(reader(settings.topics.segments).until(lambda records: len(records) >= 2))
+    (partitions, mark, *starts) = decoded(reader(settings.topics.segments).until(lambda records: len(records) >= 6))
     assert mark == RunMark(begun.name)
+    assert begins(starts) == dict.fromkeys(range(4), 0)
     assert isinstance(partitions, PartitionSet)
     first_start(replace(settings, state_directory=tmp_path / "empty"))
     assert committed(settings, "window") == {0: 1}
+
+
+def begins(records: list[SegmentsRecord]) -> dict[int, int]:
+    """Where empty segments say that their partitions begin."""
+    starts = [one for one in records if isinstance(one, Segment)]
+    assert all(len(one) == 0 and one.first_offset == one.next_offset for one in starts)
+    return {one.partition: one.first_offset for one in starts}
 
 
 @pytest.mark.broker
