@@ -18,7 +18,8 @@ EXIT_CODES = """exit codes:
   0    done
   1    an error nobody foresaw: please report it, with what --debug shows
   2    a setting, file or column is wrong: the message names it
-  3    going on would lose, repeat or corrupt something: the message names the remedy
+  3    a person must act: going on would lose, repeat or corrupt something, or the cluster
+       or the disk refuses us; the message names the remedy
   4    a broker or topic cannot be reached
   130  interrupted; a replay goes on with the same command"""
 
