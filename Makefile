@@ -27,7 +27,7 @@ demo: install ## The whole chain on a generated stream, in about two minutes
 	$(BIN)/python -m deploy.demo
 
 test: install ## All tests, with a real broker (under 10 minutes on 2 cores)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(STAMP) ## Style, types, import rules
 	$(BIN)/ruff check .

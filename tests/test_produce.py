@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,8 @@ PARTITIONS = 3
 pytestmark = pytest.mark.broker
 
 
-def made(broker: str, topic: str) -> str:
+def made(broker: str, name: str) -> str:
+    topic = f"{name}-{uuid.uuid4().hex[:8]}"
     admin = KafkaAdminClient(bootstrap_servers=broker)
     admin.create_topics({topic: {"num_partitions": PARTITIONS, "replication_factor": 1}}, wait_for_metadata=True)
     admin.close()
