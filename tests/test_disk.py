@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,9 @@ import pytest
 from replay_helpers import PERIODS, SETTINGS, published, stream, write
 
 from benchmarks.small_disk import small_disk, without_root_rights
+from stream_app.broker import KafkaSettings
 from stream_app.errors import DiskRefuses, StoreCorrupted
+from stream_app.live.topics import TopicSettings, create
 from stream_app.replay import PeriodResult, replay
 from stream_app.store.database import translated
 
@@ -101,8 +104,14 @@ def test_a_child_that_may_not_write_its_state_directory_ends_for_good_before_it_
 ) -> None:
     (tmp_path / forbidden).mkdir(parents=True, exist_ok=True)
     (tmp_path / forbidden).chmod(0o555)
+    name = uuid.uuid4().hex[:8]
+    topics = TopicSettings(f"in-{name}", f"segments-{name}", f"models-{name}", f"dead-{name}")
+    create(KafkaSettings(broker), topics)
     command = [sys.executable, "-m", "stream_app.cli", "worker", "--child", "window"]
-    pairs = (f"state_directory={tmp_path / 'state'}", f"kafka.bootstrap={broker}")
+    pairs = (
+        *(f"state_directory={tmp_path / 'state'}", f"kafka.bootstrap={broker}"),
+        *(f"topics.{key}={getattr(topics, key)}" for key in ("interactions", "segments", "models", "dead_letters")),
+    )
     with subprocess.Popen(
         [*command, *(word for pair in pairs for word in ("--set", pair))],
         stdin=subprocess.PIPE,
