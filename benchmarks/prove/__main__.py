@@ -10,7 +10,8 @@ from benchmarks.machine import write_result
 
 PROOFS = (
     *("exactness", "no_leak", "errors", "transport", "subscriber_scores", "quality"),
-    *("kafka_equals_replay", "kills", "fencing", "disk", "security", "begin", "fresh_clone"),
+    *("kafka_equals_replay", "kafka_disorder", "malformed", "ingestion"),
+    *("kills", "fencing", "disk", "security", "begin", "fresh_clone"),
 )
 
 
