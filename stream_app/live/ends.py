@@ -30,7 +30,7 @@ def ends_of(kafka: KafkaSettings, topics: Iterable[str]) -> dict[str, Ends]:
     from kafka.errors import KafkaError
 
     try:
-        consumer = KafkaConsumer(**kafka.kafka_python(), group_id=None, isolation_level="read_committed")
+        consumer = KafkaConsumer(**kafka.plain_reader())
         try:
             tps = [TopicPartition(name, n) for name in names for n in consumer.partitions_for_topic(name) or ()]
             earliest, ends = consumer.beginning_offsets(tps), consumer.end_offsets(tps)

@@ -18,7 +18,6 @@ from stream_app.broker import KafkaSettings, preflight
 from stream_app.errors import Unavailable
 from stream_app.live.ends import Range
 
-_FETCH_BYTES = 8 << 20
 _ANSWER_MS = 8_000
 _SILENCE_SECONDS = 10.0
 _READ_AHEAD = 5_000
@@ -41,16 +40,7 @@ class TopicReader:
         preflight(kafka, [topic])
         self._kafka, self.topic = kafka, topic
         with self._reaching():
-            self._consumer = KafkaConsumer(
-                **kafka.kafka_python(),
-                group_id=None,
-                isolation_level="read_committed",
-                auto_offset_reset="none",
-                enable_auto_commit=False,
-                allow_auto_create_topics=False,
-                fetch_max_bytes=_FETCH_BYTES,
-                max_poll_records=_READ_AHEAD,
-            )
+            self._consumer = KafkaConsumer(**kafka.plain_reader(), max_poll_records=_READ_AHEAD)
             try:
                 there = sorted(self._consumer.partitions_for_topic(topic) or ())
                 tps = [TopicPartition(topic, number) for number in there if partitions is None or number in partitions]

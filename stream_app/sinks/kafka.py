@@ -13,24 +13,21 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Self
+from contextlib import suppress
+from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 from kafka.errors import (
     InvalidProducerEpochError,
     KafkaError,
-    NoOffsetForPartitionError,
-    OffsetOutOfRangeError,
     ProducerFencedError,
 )
 
 from stream_app.broker import KafkaSettings, reach
-from stream_app.broker.rights import denied_by
-from stream_app.errors import Fenced, SchemaMismatch, Unavailable
+from stream_app.errors import Fenced, SchemaMismatch
+from stream_app.sinks.kafka_reader import KafkaReader, reached
 from stream_app.telemetry import event
 from stream_app.versions.head import Head, head_of
 from stream_app.versions.manifest import Envelope
@@ -39,10 +36,6 @@ from stream_app.versions.model_version import ModelVersion
 
 _IN_FLIGHT = 4
 _ANSWER_SECONDS = 30.0  # half a transaction's 60 s: we give up before the broker does
-_OFFSETS_MS = 8_000
-_SILENCE_SECONDS = 10.0
-_FETCH_BYTES = 8 << 20  # measured best for 900 KB messages; bounds what the client holds, too
-_READ_AHEAD = 16
 
 
 def _always() -> None:
@@ -132,7 +125,7 @@ class KafkaSink:
         if self._producer is not None:
             return known
         self._permit()
-        with self._reaching():
+        with reached(self.kafka, self.topic):
             reach(self.kafka)
             producer = self._new_producer()
             try:
@@ -159,7 +152,7 @@ class KafkaSink:
 
     def _transaction(self, messages: Iterable[tuple[bytes, bytes]]) -> None:
         producer = self._producer
-        with self._reaching():
+        with reached(self.kafka, self.topic):
             try:
                 producer.begin_transaction()
                 under_way: deque[Any] = deque()
@@ -188,99 +181,6 @@ class KafkaSink:
             delivery_timeout_ms=20_000,
             transaction_timeout_ms=60_000,
         )
-
-    @contextmanager
-    def _reaching(self) -> Iterator[None]:
-        with _reached(self.kafka, self.topic):
-            yield
-
-
-class KafkaReader:
-    """Follows the topic from its beginning with a position of its own; no consumer group, nothing is committed."""
-
-    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
-        """Raises Unavailable when the broker does not answer or the topic is not there."""
-        self._kafka, self._topic = kafka, topic
-        self._partition, self._heard = TopicPartition(topic, 0), 0.0
-        with _reached(kafka, topic):
-            reach(kafka)
-            self._consumer = KafkaConsumer(
-                **kafka.kafka_python(),
-                group_id=None,
-                isolation_level="read_committed",
-                auto_offset_reset="none",
-                enable_auto_commit=False,
-                allow_auto_create_topics=False,
-                fetch_max_bytes=_FETCH_BYTES,
-                max_partition_fetch_bytes=_FETCH_BYTES,
-                max_poll_records=_READ_AHEAD,
-            )
-            try:
-                if not self._consumer.partitions_for_topic(topic):
-                    raise Unavailable(
-                        f"Kafka at {kafka.bootstrap} has no topic {topic}; create it (asmg topics create)"
-                    )
-                self._consumer.assign([self._partition])
-                self._rewind()
-            except BaseException:
-                self._consumer.close()
-                raise
-
-    def poll(self, timeout: float) -> Iterator[Message]:
-        """See `VersionReader.poll`.
-
-        When the position is gone (retention, a topic made anew): from the beginning again.
-        """
-        with _reached(self._kafka, self._topic):
-            try:
-                records = self._consumer.poll(timeout_ms=int(timeout * 1000))
-            except (OffsetOutOfRangeError, NoOffsetForPartitionError):
-                self._rewind()
-                records = {}
-            if records:
-                self._heard = time.monotonic()
-            elif time.monotonic() - self._heard > _SILENCE_SECONDS:
-                self._start()
-        for record in records.get(self._partition, ()):
-            yield record.key, record.value
-
-    def until_end(self) -> Iterator[Message]:
-        """Everything that is committed at the time of the call."""
-        with _reached(self._kafka, self._topic):
-            end = self._consumer.end_offsets([self._partition], timeout_ms=_OFFSETS_MS)[self._partition]
-        while self._position() < end:
-            yield from self.poll(0.5)
-
-    def _position(self) -> int:
-        """Beyond the last record there may be marks of transactions, which only the position tells."""
-        with _reached(self._kafka, self._topic):
-            return int(self._consumer.position(self._partition, timeout_ms=_OFFSETS_MS))
-
-    def _rewind(self) -> None:
-        self._consumer.seek(self._partition, self._start())
-
-    def _start(self) -> int:
-        """The first offset there is; asked for also because the client tells nobody that it has lost the broker."""
-        offsets = self._consumer.beginning_offsets([self._partition], timeout_ms=_OFFSETS_MS)
-        self._heard = time.monotonic()
-        return int(offsets[self._partition])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._consumer.close()
-
-
-@contextmanager
-def _reached(kafka: KafkaSettings, topic: str) -> Iterator[None]:
-    """Whatever the client reports, the answer is the same: try again later; but for a right that is missing."""
-    try:
-        yield
-    except (KafkaError, OSError) as error:
-        if denied := denied_by(error, f"topic {topic}"):
-            raise denied from error
-        raise Unavailable(f"topic {topic} at {kafka.bootstrap}: {type(error).__name__}: {error}") from error
 
 
 def _fences(error: BaseException) -> bool:
