@@ -83,7 +83,7 @@ def collect_points(points: Points) -> None:
     """Dead letters and segments on their way, and the commit behind them."""
     from aiokafka import AIOKafkaProducer
 
-    from stream_app.live.transport import Consumer
+    from stream_app.live.stages.transport import Consumer
 
     @contextmanager
     def sending(*_: Any, **__: Any) -> Iterator[None]:

@@ -21,7 +21,7 @@ from kafka import KafkaProducer
 
 from benchmarks.kill_plan import hits, note
 from stream_app.live.state_directory import STORE
-from stream_app.live.trainer_status import read_status
+from stream_app.live.training.trainer_status import read_status
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.produce import produce
 from stream_app.store.view import StoreView

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.kill_plan import Moment, hits, write_plan
-from stream_app.live.trainer_status import TrainerStatus, read_status
+from stream_app.live.training.trainer_status import TrainerStatus, read_status
 from stream_app.versions.messages import Manifest
 
 ROOT = Path(__file__).parents[1]

@@ -18,9 +18,9 @@ from stream_app.broker.preflight import reach_each
 from stream_app.broker.rights import Right
 from stream_app.cli.main import main
 from stream_app.errors import AccessDenied, Unavailable
-from stream_app.live import rights_watch
-from stream_app.live.rights_watch import RightsWatch
-from stream_app.live.topics import TopicSettings, create
+from stream_app.live.cluster import rights_watch
+from stream_app.live.cluster.rights_watch import RightsWatch
+from stream_app.live.cluster.topics import TopicSettings, create
 
 WORKER_ONLY = ("torch", "faust", "rocksdict", "pyarrow", "msgspec", "aiokafka", "matplotlib")
 

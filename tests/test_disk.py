@@ -18,7 +18,7 @@ from replay_helpers import PERIODS, SETTINGS, published, stream, write
 from benchmarks.small_disk import small_disk, without_root_rights
 from stream_app.broker import KafkaSettings
 from stream_app.errors import DiskRefuses, StoreCorrupted
-from stream_app.live.topics import TopicSettings, create
+from stream_app.live.cluster.topics import TopicSettings, create
 from stream_app.replay import PeriodResult, replay
 from stream_app.store.database import translated
 

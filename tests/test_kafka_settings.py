@@ -24,7 +24,7 @@ from stream_app.broker import KafkaSettings
 from stream_app.broker.security import read_certificate
 from stream_app.cli.main import main
 from stream_app.errors import SettingsError
-from stream_app.live.app import credentials
+from stream_app.live.stages.app import credentials
 from stream_app.settings.load import load
 from stream_app.settings.serving import ServingSettings
 

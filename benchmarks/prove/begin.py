@@ -15,7 +15,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from benchmarks.local_broker import LocalBroker
 from stream_app.broker import KafkaSettings
 from stream_app.events.segment import IdleMark, decode
-from stream_app.live.topics import TopicSettings, create
+from stream_app.live.cluster.topics import TopicSettings, create
 from stream_app.telemetry import wall_clock
 
 IDLE_AFTER, OUTAGE, PATIENCE = 5.0, 12.0, 90.0

@@ -27,7 +27,7 @@ from benchmarks.whole_worker import PATIENCE, WholeWorker, check_history, until
 from stream_app.broker import KafkaSettings
 from stream_app.events.record import RecordSettings
 from stream_app.live.state_directory import STORE
-from stream_app.live.window_status import read_window
+from stream_app.live.training.window_status import read_window
 from stream_app.produce import produce
 from stream_app.sinks import KafkaSink
 from stream_app.store.view import StoreView

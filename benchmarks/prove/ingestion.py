@@ -23,7 +23,7 @@ from benchmarks.filling import fill
 from benchmarks.local_broker import LocalBroker
 from benchmarks.prove.transport import rate_of
 from stream_app.broker import KafkaSettings
-from stream_app.live import topics as live_topics
+from stream_app.live.cluster import topics as live_topics
 from stream_app.store.journal_view import JournalView
 from stream_app.synthetic import drifting_stream
 

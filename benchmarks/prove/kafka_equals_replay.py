@@ -18,7 +18,7 @@ import pyarrow.parquet as parquet
 
 from benchmarks.local_broker import LocalBroker
 from benchmarks.machine import recordings
-from stream_app.live.topics import TopicSettings
+from stream_app.live.cluster.topics import TopicSettings
 
 PERIODS, PRETRAIN = 31, 10
 LIMIT = 3600.0

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from benchmarks.local_broker import SecuredBroker
-from stream_app.live.window_status import read_window
+from stream_app.live.training.window_status import read_window
 from stream_app.synthetic import drifting_stream
 
 PERIODS, COUNT, PRETRAIN = 6, 300, 2

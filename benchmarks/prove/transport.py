@@ -26,10 +26,10 @@ from models.interactions import Interactions
 from stream_app.broker import KafkaSettings
 from stream_app.events.record import RecordSettings
 from stream_app.formats.messages import decoder
-from stream_app.live import app as live_app
-from stream_app.live import topics as live_topics
-from stream_app.live.collect import Collect
-from stream_app.live.transport import Batch
+from stream_app.live.cluster import topics as live_topics
+from stream_app.live.stages import app as live_app
+from stream_app.live.stages.collect import Collect
+from stream_app.live.stages.transport import Batch
 from stream_app.produce import produce
 from stream_app.synthetic import drifting_stream
 

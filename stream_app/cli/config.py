@@ -11,8 +11,8 @@ from stream_app.cli.options import Commands, all_settings, command, flags_of, se
 from stream_app.errors import AsmgError
 
 if TYPE_CHECKING:
-    from stream_app.live.checks import Check
-    from stream_app.live.roles import Role
+    from stream_app.live.cluster.checks import Check
+    from stream_app.live.cluster.roles import Role
 
 ROLES = ("worker", "subscriber", "producer", "operator")
 MILDEST_FIRST = (1, 4, 2, 3)
@@ -71,8 +71,8 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def _checks(arguments: argparse.Namespace) -> Iterator[Check]:
-    from stream_app.live.checks import Check, of_cluster, of_worker
-    from stream_app.live.roles import rights
+    from stream_app.live.cluster.checks import Check, of_cluster, of_worker
+    from stream_app.live.cluster.roles import rights
 
     role: Role = arguments.role
     try:

@@ -13,7 +13,7 @@ from stream_app.cli.tables import table
 from stream_app.errors import Unavailable
 
 if TYPE_CHECKING:
-    from stream_app.live.status import Status, VersionStatus
+    from stream_app.live.seeing.status import Status, VersionStatus
 
 
 def add(commands: Commands) -> None:
@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print it. Raises Unavailable afterwards when the broker did not answer."""
-    from stream_app.live.status import ANSWERS, status
+    from stream_app.live.seeing.status import ANSWERS, status
     from stream_app.settings.ingest import IngestSettings
     from stream_app.settings.load import load
 

@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print a line per swap, and why there is none yet. Raises Unavailable when too few came in time."""
     from stream_app.broker import preflight
-    from stream_app.live.roles import rights
+    from stream_app.live.cluster.roles import rights
     from stream_app.subscriber import ModelSubscriber
 
     settings = serving_settings(arguments)

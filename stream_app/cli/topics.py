@@ -55,8 +55,8 @@ def print_all(arguments: argparse.Namespace) -> None:
 def needed(settings: ServingSettings, principal: str | None) -> dict[str, Any]:
     """Topics and rights as plain values; `principal` stands in place of the one that the settings tell."""
     from stream_app.broker.preflight import principal as told
-    from stream_app.live.roles import MEANING, ROLES, grant, rights
-    from stream_app.live.topics import wanted
+    from stream_app.live.cluster.roles import MEANING, ROLES, grant, rights
+    from stream_app.live.cluster.topics import wanted
 
     kafka, topics, who = settings.kafka, settings.topics, principal or told(settings.kafka)
     return {
@@ -103,7 +103,7 @@ def text(found: dict[str, Any]) -> str:
 def check(arguments: argparse.Namespace) -> None:
     """Print what is different. Raises SettingsError for the first unfit topic, Unavailable for a missing one."""
     from stream_app.broker.preflight import connect, granted
-    from stream_app.live.topics_check import fit
+    from stream_app.live.cluster.topics_check import fit
 
     settings = serving_settings(arguments)
     with connect(settings.kafka) as connection:
@@ -128,7 +128,7 @@ def _lines(name: str, found: Any) -> list[str]:
 
 def create(arguments: argparse.Namespace) -> None:
     """Print what was created."""
-    from stream_app.live.topics import create as create_topics
+    from stream_app.live.cluster.topics import create as create_topics
 
     settings = serving_settings(arguments)
     made = create_topics(settings.kafka, settings.topics)

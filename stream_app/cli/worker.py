@@ -69,7 +69,7 @@ def _ingest(arguments: argparse.Namespace) -> NoReturn:
 
 
 def _begin_anew(settings: WorkerSettings) -> None:
-    from stream_app.live.beginning import begin_new_run
+    from stream_app.live.cluster.beginning import begin_new_run
 
     run = begin_new_run(settings)
     aside = f"; the old state is in {run.aside}" if run.aside else ""

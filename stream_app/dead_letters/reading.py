@@ -13,7 +13,7 @@ from stream_app.broker import KafkaSettings
 from stream_app.dead_letters.register import Letters, Register
 from stream_app.errors import DamagedLetter
 from stream_app.events.dead_letter import REDRIVEN, DeadLetter, Origin, decode
-from stream_app.live.topic_reader import TopicReader
+from stream_app.live.cluster.topic_reader import TopicReader
 
 PARTITION = 0
 """Where letters are written."""

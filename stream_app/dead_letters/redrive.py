@@ -27,9 +27,9 @@ from stream_app.dead_letters.run import Run
 from stream_app.dead_letters.sender import Message, Sender
 from stream_app.errors import BadInput, SettingsError
 from stream_app.events.dead_letter import LATE, REDRIVEN, DeadLetter, Origin
-from stream_app.live.ends import committed
-from stream_app.live.roles import rights
-from stream_app.live.topic_reader import TopicReader
+from stream_app.live.cluster.ends import committed
+from stream_app.live.cluster.roles import rights
+from stream_app.live.cluster.topic_reader import TopicReader
 from stream_app.live.worker_settings import WorkerSettings
 
 _LETTERS, _BYTES = 200, 4 << 20  # of one transaction, which holds collectors back while it is open

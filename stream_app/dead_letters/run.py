@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from stream_app.events.dead_letter import DeadLetter
 from stream_app.events.segment import PartitionSet, Segment, decode
-from stream_app.live.ends import committed
-from stream_app.live.topic_reader import TopicReader
+from stream_app.live.cluster.ends import committed
+from stream_app.live.cluster.topic_reader import TopicReader
 from stream_app.live.worker_settings import WorkerSettings
 
 

@@ -7,9 +7,9 @@ written by others: the journal, the trainer's store, and where the topics end.
 from __future__ import annotations
 
 from stream_app.errors import Unavailable
-from stream_app.live.ends import ends_of
+from stream_app.live.cluster.ends import ends_of
+from stream_app.live.seeing.why_open import why_open
 from stream_app.live.state_directory import JOURNAL, STORE
-from stream_app.live.why_open import why_open
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.store.journal_view import JournalView
 from stream_app.store.view import StoreView

@@ -10,19 +10,19 @@ from stream_app.broker import preflight
 from stream_app.broker.rights import Right, denied_by
 from stream_app.errors import on_disk
 from stream_app.fixed import fixed_for_journal, fixed_for_store
-from stream_app.live import app
 from stream_app.live.alone import alone
-from stream_app.live.beginning import first_start
-from stream_app.live.collect import Collect
-from stream_app.live.late_letters import LateLetters
-from stream_app.live.observation import observed
-from stream_app.live.rights_watch import RightsWatch
-from stream_app.live.roles import rights
+from stream_app.live.cluster.beginning import first_start
+from stream_app.live.cluster.rights_watch import RightsWatch
+from stream_app.live.cluster.roles import rights
+from stream_app.live.cluster.topics_check import check
+from stream_app.live.seeing.observation import observed
+from stream_app.live.stages import app
+from stream_app.live.stages.collect import Collect
+from stream_app.live.stages.late_letters import LateLetters
+from stream_app.live.stages.window import Window
 from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.supervisor import Child, end_with_parent, leave, supervise
-from stream_app.live.topics_check import check
 from stream_app.live.until_end import UntilEnd
-from stream_app.live.window import Window
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.sinks import KafkaSink
 from stream_app.store import view
@@ -103,7 +103,7 @@ def run_role(settings: WorkerSettings, role: Role, index: int = 0) -> None:
     with alone(settings.state_directory, f"{role}-{index}"), _missing_rights_named(settings, role):
         if role == "trainer":
             # Imported here: torch takes seconds to load, and the other children have no use for it.
-            from stream_app.live.trainer import train
+            from stream_app.live.training.trainer import train
 
             train(settings)
         else:

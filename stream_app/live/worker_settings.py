@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from stream_app.broker import KafkaSettings
 from stream_app.events.periods import AnyPeriods, EqualCount
 from stream_app.events.record import RecordSettings
-from stream_app.live.collect_settings import CollectSettings
-from stream_app.live.metrics_settings import MetricsSettings
-from stream_app.live.topics import TopicSettings
-from stream_app.live.trimming import WindowSettings
+from stream_app.live.cluster.topics import TopicSettings
+from stream_app.live.seeing.metrics_settings import MetricsSettings
+from stream_app.live.stages.collect_settings import CollectSettings
+from stream_app.live.stages.trimming import WindowSettings
 
 if TYPE_CHECKING:  # torch takes seconds to load, and the processes that only ingest have no use for it
     from models.learning import LearningSettings

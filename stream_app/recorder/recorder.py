@@ -22,8 +22,8 @@ from stream_app.events.record import RecordSettings
 from stream_app.events.segment import PartitionSet, RunMark, Segment, decode
 from stream_app.formats.messages import decoder
 from stream_app.formats.segments_file import About
-from stream_app.live.topic_reader import Part, TopicReader
-from stream_app.live.topics import TopicSettings
+from stream_app.live.cluster.topic_reader import Part, TopicReader
+from stream_app.live.cluster.topics import TopicSettings
 from stream_app.recorder.run_file import Recorded, RunFile, named_when_whole
 
 Source = Literal["segments", "interactions"]

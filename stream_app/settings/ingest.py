@@ -14,9 +14,9 @@ from stream_app.errors import SettingsError
 from stream_app.events.periods import AnyPeriods, EqualCount
 from stream_app.events.record import RecordSettings
 from stream_app.formats.encode import Encoder
-from stream_app.live.collect_settings import CollectSettings
-from stream_app.live.metrics_settings import MetricsSettings
-from stream_app.live.trimming import WindowSettings
+from stream_app.live.seeing.metrics_settings import MetricsSettings
+from stream_app.live.stages.collect_settings import CollectSettings
+from stream_app.live.stages.trimming import WindowSettings
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.settings.durations import seconds
 from stream_app.settings.records import Records

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream_app.broker import KafkaSettings
-from stream_app.live.topics import TopicSettings
+from stream_app.live.cluster.topics import TopicSettings
 from stream_app.settings.sources import LayerSource, Values, file_of, from_environment, from_file
 from stream_app.subscriber import SubscriberSettings
 from stream_app.telemetry import TelemetrySettings

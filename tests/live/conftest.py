@@ -16,7 +16,8 @@ from live_helpers import Asmg, Reader, write_settings
 
 from stream_app.broker import KafkaSettings
 from stream_app.events.periods import EqualCount
-from stream_app.live import app, topics
+from stream_app.live.cluster import topics
+from stream_app.live.stages import app
 from stream_app.live.worker import Role, run_role, stage_of
 from stream_app.live.worker_settings import WorkerSettings
 

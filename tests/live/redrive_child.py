@@ -16,7 +16,7 @@ from kafka import KafkaProducer
 
 from stream_app.broker import KafkaSettings
 from stream_app.dead_letters import redrive
-from stream_app.live.topics import TopicSettings
+from stream_app.live.cluster.topics import TopicSettings
 from stream_app.live.worker_settings import WorkerSettings
 
 

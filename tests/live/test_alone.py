@@ -18,10 +18,10 @@ from simulators import tiny_version
 from benchmarks.whole_worker import until
 from stream_app.errors import StoreLocked, Unavailable
 from stream_app.live import alone as alone_module
-from stream_app.live import trainer
 from stream_app.live.alone import alone, member_id
 from stream_app.live.state_directory import STORE
-from stream_app.live.window_status import confirm_window, note_window, read_window
+from stream_app.live.training import trainer
+from stream_app.live.training.window_status import confirm_window, note_window, read_window
 from stream_app.live.worker import Role
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.sinks import KafkaSink

@@ -21,14 +21,14 @@ from segments_by_hand import Row, segment
 from stream_app.errors import GroupInUse, NewerRun, StoreLocked, TopicRecreated
 from stream_app.events.segment import PartitionSet, RunMark, Segment, SegmentsRecord
 from stream_app.fixed import fixed_for_journal
-from stream_app.live import cluster
-from stream_app.live.beginning import begin_new_run, first_start
-from stream_app.live.collect import Collect
-from stream_app.live.collect_settings import CollectSettings
+from stream_app.live.cluster import groups as cluster
+from stream_app.live.cluster.beginning import begin_new_run, first_start
+from stream_app.live.stages.collect import Collect
+from stream_app.live.stages.collect_settings import CollectSettings
+from stream_app.live.stages.transport import Batch, Known
+from stream_app.live.stages.window import Window
 from stream_app.live.state_directory import JOURNAL, TRAINER, put_aside
-from stream_app.live.trainer_status import TrainerStatus
-from stream_app.live.transport import Batch, Known
-from stream_app.live.window import Window
+from stream_app.live.training.trainer_status import TrainerStatus
 from stream_app.live.worker import Role
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.pipeline import ingest

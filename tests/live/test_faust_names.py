@@ -17,7 +17,7 @@ from faust.transport import consumer as base
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from stream_app.live import transport
+from stream_app.live.stages import transport
 
 
 def test_the_pinned_release_is_installed() -> None:

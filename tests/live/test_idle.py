@@ -14,10 +14,10 @@ from live_helpers import PATIENCE, Reader, decoded, journal_of, record
 from segments_by_hand import stored_periods
 
 from stream_app.events.segment import IdleMark, SegmentsRecord
-from stream_app.live.collect import Collect
-from stream_app.live.collect_settings import CollectSettings
-from stream_app.live.idle import IdleClock
-from stream_app.live.transport import Known
+from stream_app.live.stages.collect import Collect
+from stream_app.live.stages.collect_settings import CollectSettings
+from stream_app.live.stages.idle import IdleClock
+from stream_app.live.stages.transport import Known
 from stream_app.live.worker import Role
 from stream_app.live.worker_settings import WorkerSettings
 

@@ -26,8 +26,8 @@ from live_helpers import PATIENCE, Reader, decoded, record
 from stream_app.broker import KafkaSettings
 from stream_app.events import dead_letter
 from stream_app.events.segment import Segment
-from stream_app.live import topics
 from stream_app.live.children import LOOP, Children
+from stream_app.live.cluster import topics
 from stream_app.versions.messages import Manifest
 
 NAMES = topics.TopicSettings("in", "segments", "models", "dead")

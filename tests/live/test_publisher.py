@@ -13,11 +13,11 @@ from simulators import chain
 
 from benchmarks.whole_worker import check_history, until
 from stream_app.errors import IncompatibleState, StopTheLine, Unavailable
-from stream_app.live import publisher as publisher_module
-from stream_app.live.publisher import Publisher
+from stream_app.live.stages.transport import Known
+from stream_app.live.stages.window import Window
 from stream_app.live.state_directory import JOURNAL
-from stream_app.live.transport import Known
-from stream_app.live.window import Window
+from stream_app.live.training import publisher as publisher_module
+from stream_app.live.training.publisher import Publisher
 from stream_app.live.worker import stage_of
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.sinks import KafkaSink

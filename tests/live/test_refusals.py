@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from stream_app.events.record import BadRow
-from stream_app.live import refusals
-from stream_app.live.refusals import EVERY, Refusals
+from stream_app.live.stages import refusals
+from stream_app.live.stages.refusals import EVERY, Refusals
 from stream_app.telemetry import TelemetrySettings, configure
 
 

@@ -22,10 +22,10 @@ from stream_app.broker.preflight import connect, principal
 from stream_app.broker.rights import Right
 from stream_app.cli.main import main
 from stream_app.errors import AccessDenied, AsmgError, SettingsError, Unavailable
-from stream_app.live import topics
-from stream_app.live.roles import rights
+from stream_app.live.cluster import topics
+from stream_app.live.cluster.roles import rights
+from stream_app.live.cluster.topics_check import check, fit
 from stream_app.live.supervisor import FINAL
-from stream_app.live.topics_check import check, fit
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.synthetic import drifting_stream
 

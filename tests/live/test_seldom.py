@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from stream_app.live.seldom import Seldom
+from stream_app.live.stages.seldom import Seldom
 
 
 def said(name: str, message: str, *values: object) -> logging.LogRecord:

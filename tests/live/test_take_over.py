@@ -15,7 +15,7 @@ from live_helpers import PATIENCE, Reader, record
 from benchmarks.kill_plan import Moment
 from benchmarks.whole_worker import WholeWorker, check_history, until
 from stream_app.live.state_directory import STORE
-from stream_app.live.window_status import read_window
+from stream_app.live.training.window_status import read_window
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.store.view import StoreView
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings

@@ -10,8 +10,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from stream_app.broker.preflight import connect
 from stream_app.errors import SettingsError, Unavailable
-from stream_app.live.topics import TopicSettings, create
-from stream_app.live.topics_check import Fit, check, fit
+from stream_app.live.cluster.topics import TopicSettings, create
+from stream_app.live.cluster.topics_check import Fit, check, fit
 from stream_app.live.worker_settings import WorkerSettings
 
 pytestmark = pytest.mark.broker

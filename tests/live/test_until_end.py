@@ -23,7 +23,7 @@ from stream_app.events.dead_letter import decode
 from stream_app.events.periods import EqualCount, EventTime
 from stream_app.events.segment import END, PartitionSet, SegmentsRecord
 from stream_app.fixed import fixed_for_journal
-from stream_app.live import topics
+from stream_app.live.cluster import topics
 from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.until_end import UntilEnd, what_stays
 from stream_app.live.worker_settings import WorkerSettings

@@ -6,7 +6,7 @@ import pytest
 
 from stream_app.events.periods import AnyPeriods, EqualCount, EventTime
 from stream_app.events.segment import END
-from stream_app.live.why_open import time_text, why_open
+from stream_app.live.seeing.why_open import time_text, why_open
 from stream_app.store.journal_view import OpenPeriod
 
 COUNT, HOUR = EqualCount(count=10_000, lateness=60), EventTime(length=3600)

@@ -27,13 +27,13 @@ from stream_app.events.periods import EqualCount
 from stream_app.events.record import RecordSettings
 from stream_app.events.segment import END, PartitionSet, Segment
 from stream_app.fixed import fixed_for_journal
-from stream_app.live.late_letters import LateLetters
+from stream_app.live.cluster.topics import TopicSettings
+from stream_app.live.seeing.status import status
+from stream_app.live.stages.late_letters import LateLetters
+from stream_app.live.stages.transport import Batch, Known
+from stream_app.live.stages.trimming import WindowSettings
+from stream_app.live.stages.window import Window
 from stream_app.live.state_directory import JOURNAL, STORE
-from stream_app.live.status import status
-from stream_app.live.topics import TopicSettings
-from stream_app.live.transport import Batch, Known
-from stream_app.live.trimming import WindowSettings
-from stream_app.live.window import Window
 from stream_app.live.worker import Role
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.pipeline import ingest

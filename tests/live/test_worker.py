@@ -23,7 +23,7 @@ from stream_app.errors import IncompatibleState
 from stream_app.events.periods import EqualCount
 from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.live.state_directory import JOURNAL, STORE
-from stream_app.live.window_status import read_window
+from stream_app.live.training.window_status import read_window
 from stream_app.live.worker import check_state
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.store.journal import Journal

@@ -13,7 +13,7 @@ from functools import partial
 
 from stream_app.errors import Fenced, StopTheLine, Unavailable
 from stream_app.events.record import MICROSECONDS
-from stream_app.live import metrics
+from stream_app.live.seeing import metrics
 from stream_app.pipeline import publish
 from stream_app.sinks.protocol import VersionSink
 from stream_app.store.outbox import Waiting

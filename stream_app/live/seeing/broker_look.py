@@ -11,8 +11,8 @@ from typing import Any
 
 from stream_app.errors import AsmgError, DamagedLetter, Unavailable
 from stream_app.events.dead_letter import decode
-from stream_app.live.ends import Ends, ends_of
-from stream_app.live.topic_reader import TopicReader
+from stream_app.live.cluster.ends import Ends, ends_of
+from stream_app.live.cluster.topic_reader import TopicReader
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.versions.messages import Manifest
 

@@ -14,7 +14,7 @@ from models.interactions import Interactions
 from stream_app.errors import GroupInUse, Unavailable
 from stream_app.events.segment import RunMark, Segment, SegmentsRecord
 from stream_app.live.alone import member_id
-from stream_app.live.topic_request import id_text
+from stream_app.live.stages.topic_request import id_text
 from stream_app.live.worker_settings import WorkerSettings
 
 MEMBERS_GO_AFTER = 15.0

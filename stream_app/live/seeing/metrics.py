@@ -1,4 +1,4 @@
-"""What the stages count and measure, for Prometheus; `stream_app.live.observation` serves it.
+"""What the stages count and measure, for Prometheus; `stream_app.live.seeing.observation` serves it.
 
 1. A child of a worker that serves metrics writes into a memory-mapped file under its own name, and goes on counting
    there when it is started again: its counters never go back. Everywhere else the numbers stay in this process.

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from stream_app.errors import AsmgError
-from stream_app.live.status import ANSWERS, Status
+from stream_app.live.seeing.status import ANSWERS, Status
 from stream_app.telemetry import event, wall_clock
 
 FRESH = 2.0

@@ -27,12 +27,12 @@ from prometheus_client.registry import Collector
 
 from stream_app.errors import SettingsError
 from stream_app.events import segment
-from stream_app.live.broker_look import BrokerWatch
 from stream_app.live.children import Children
-from stream_app.live.metrics import ASSIGNED, DIRECTORY, PROCESS
-from stream_app.live.status import status_of
-from stream_app.live.status_metrics import StatusMetrics
-from stream_app.live.trainer_status import read_status
+from stream_app.live.seeing.broker_look import BrokerWatch
+from stream_app.live.seeing.metrics import ASSIGNED, DIRECTORY, PROCESS
+from stream_app.live.seeing.status import status_of
+from stream_app.live.seeing.status_metrics import StatusMetrics
+from stream_app.live.training.trainer_status import read_status
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.versions import manifest
 

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from stream_app.broker import KafkaSettings
 from stream_app.broker.rights import Kind, Operation, Right
-from stream_app.live.topics import TopicSettings
+from stream_app.live.cluster.topics import TopicSettings
 
 Role = Literal["worker", "subscriber", "producer", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -16,12 +16,12 @@ from stream_app.events.record import MICROSECONDS
 from stream_app.events.segment import END
 from stream_app.events.watermark import PartitionMark
 from stream_app.live.alone import there
-from stream_app.live.broker_look import BrokerLook, GroupLook, look, newest_manifest, newest_reasons
-from stream_app.live.ends import Ends
+from stream_app.live.cluster.ends import Ends
+from stream_app.live.seeing.broker_look import BrokerLook, GroupLook, look, newest_manifest, newest_reasons
+from stream_app.live.seeing.why_open import time_text, why_open
 from stream_app.live.state_directory import JOURNAL, STORE
-from stream_app.live.trainer_status import TrainerStatus, read_status
-from stream_app.live.why_open import time_text, why_open
-from stream_app.live.window_status import WindowStatus, read_window
+from stream_app.live.training.trainer_status import TrainerStatus, read_status
+from stream_app.live.training.window_status import WindowStatus, read_window
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.store.journal_view import JournalView
 from stream_app.store.view import StoreView

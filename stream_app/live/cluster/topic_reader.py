@@ -16,7 +16,7 @@ from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRange
 
 from stream_app.broker import KafkaSettings, preflight
 from stream_app.errors import Unavailable
-from stream_app.live.ends import Range
+from stream_app.live.cluster.ends import Range
 
 _ANSWER_MS = 8_000
 _SILENCE_SECONDS = 10.0

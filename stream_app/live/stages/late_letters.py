@@ -12,8 +12,8 @@ from stream_app.errors import SettingsError
 from stream_app.events.dead_letter import LATE, DeadLetter, Origin
 from stream_app.events.record import RecordSettings
 from stream_app.formats.encode import Encoder, plain
-from stream_app.live import metrics
-from stream_app.live.topics import TopicSettings
+from stream_app.live.cluster.topics import TopicSettings
+from stream_app.live.seeing import metrics
 from stream_app.store.late_outbox import ALONE, LateRows
 from stream_app.telemetry import event, listed
 

@@ -19,14 +19,14 @@ from stream_app.broker import KafkaSettings
 from stream_app.errors import StopTheLine, TopicRecreated
 from stream_app.events.periods import Periods
 from stream_app.events.segment import Segment, decode
-from stream_app.live.late_letters import LateLetters
+from stream_app.live.cluster.topics import TopicSettings
+from stream_app.live.seeing.why_open import time_text
+from stream_app.live.stages.late_letters import LateLetters
+from stream_app.live.stages.topic_watch import WATCH_EVERY, TopicWatch
+from stream_app.live.stages.transport import Batch, Known, Offsets
+from stream_app.live.stages.trimming import Trimming, WindowSettings
 from stream_app.live.state_directory import JOURNAL, STORE
-from stream_app.live.topic_watch import WATCH_EVERY, TopicWatch
-from stream_app.live.topics import TopicSettings
-from stream_app.live.transport import Batch, Known, Offsets
-from stream_app.live.trimming import Trimming, WindowSettings
-from stream_app.live.why_open import time_text
-from stream_app.live.window_status import note_window
+from stream_app.live.training.window_status import note_window
 from stream_app.pipeline import ingest
 from stream_app.store.journal import Journal
 from stream_app.store.journal_view import JournalView

@@ -17,12 +17,12 @@ from models.learner_state import LearnerState
 from models.learning import LearningSettings
 from stream_app.fixed import fixed_for_store
 from stream_app.learning import Learner, prepare
-from stream_app.live import metrics
 from stream_app.live.alone import member_id
-from stream_app.live.publisher import Publisher
+from stream_app.live.seeing import metrics
 from stream_app.live.state_directory import JOURNAL, STORE
-from stream_app.live.trainer_status import StatusFile
-from stream_app.live.window_status import confirm_window, read_window
+from stream_app.live.training.publisher import Publisher
+from stream_app.live.training.trainer_status import StatusFile
+from stream_app.live.training.window_status import confirm_window, read_window
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.pipeline import Updated, update
 from stream_app.sinks import KafkaSink

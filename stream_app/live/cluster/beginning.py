@@ -19,9 +19,9 @@ from pathlib import Path
 
 from stream_app.errors import GroupInUse, NewerRun, StoreLocked, TopicRecreated, on_disk
 from stream_app.events.segment import RunMark
-from stream_app.live.cluster import Cluster, cluster
+from stream_app.live.cluster.groups import Cluster, cluster
 from stream_app.live.state_directory import JOURNAL, put_aside
-from stream_app.live.trainer_status import read_status
+from stream_app.live.training.trainer_status import read_status
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.store.journal_view import JournalView
 

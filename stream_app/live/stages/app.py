@@ -20,10 +20,10 @@ from faust.types import TP
 
 from stream_app.broker import KafkaSettings, reach
 from stream_app.errors import Unavailable
-from stream_app.live import metrics
 from stream_app.live.alone import member_id
-from stream_app.live.seldom import quiet_libraries
-from stream_app.live.transport import Batch, BatchScheduler, BatchSchema, Consumer, Known, Offsets, Transport
+from stream_app.live.seeing import metrics
+from stream_app.live.stages.seldom import quiet_libraries
+from stream_app.live.stages.transport import Batch, BatchScheduler, BatchSchema, Consumer, Known, Offsets, Transport
 from stream_app.telemetry import event, listed
 
 COMMIT_EVERY = 0.5

@@ -18,8 +18,8 @@ from stream_app.broker.connection import Connection
 from stream_app.broker.preflight import advertised, connect, granted, principal, reach_each
 from stream_app.broker.rights import Right, describe, missing
 from stream_app.errors import AccessDenied, AsmgError, SettingsError
-from stream_app.live.topics import TopicSettings
-from stream_app.live.topics_check import fit
+from stream_app.live.cluster.topics import TopicSettings
+from stream_app.live.cluster.topics_check import fit
 
 if TYPE_CHECKING:  # a serving process has no worker's packages
     from stream_app.live.worker_settings import WorkerSettings

@@ -18,7 +18,7 @@ from aiokafka.protocol.offset import OffsetRequest
 
 from stream_app.broker import KafkaSettings
 from stream_app.errors import TopicRecreated, Unavailable
-from stream_app.live.topic_request import TopicFacts, TopicRequest, facts_in
+from stream_app.live.stages.topic_request import TopicFacts, TopicRequest, facts_in
 
 WATCH_EVERY = 2.0
 """Seconds between two looks at a topic in which nothing moves."""

@@ -29,13 +29,13 @@ from stream_app.events.dead_letter import DeadLetter, Origin
 from stream_app.events.record import BadRow, RecordSettings
 from stream_app.events.segment import IdleMark, PartitionSet, Segment
 from stream_app.formats.messages import decoder
-from stream_app.live import metrics
-from stream_app.live.collect_settings import CollectSettings
-from stream_app.live.idle import IdleClock
-from stream_app.live.refusals import Refusals
-from stream_app.live.topic_watch import WATCH_EVERY, TopicWatch
-from stream_app.live.topics import TopicSettings
-from stream_app.live.transport import Batch, Known, Offsets
+from stream_app.live.cluster.topics import TopicSettings
+from stream_app.live.seeing import metrics
+from stream_app.live.stages.collect_settings import CollectSettings
+from stream_app.live.stages.idle import IdleClock
+from stream_app.live.stages.refusals import Refusals
+from stream_app.live.stages.topic_watch import WATCH_EVERY, TopicWatch
+from stream_app.live.stages.transport import Batch, Known, Offsets
 from stream_app.telemetry import event
 
 

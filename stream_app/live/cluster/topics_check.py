@@ -14,7 +14,7 @@ from stream_app.broker.connection import Connection
 from stream_app.broker.preflight import advertised, connect, granted, reach_each
 from stream_app.broker.rights import Right, describe
 from stream_app.errors import AccessDenied, SettingsError
-from stream_app.live.topics import TopicSettings
+from stream_app.live.cluster.topics import TopicSettings
 
 LARGEST_MESSAGE = 1_000_000
 """Bytes of the largest message of segments and of models: 900 KB of data and what says what it is."""

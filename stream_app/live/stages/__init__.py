@@ -1,0 +1,1 @@
+"""The stages that Faust feeds: collect and window, and the transport between Kafka and them."""
