@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from stream_app.errors import NewerRun, TopicRecreated
+from stream_app.errors import NewerRun, OffsetGap, TopicRecreated
 from stream_app.events.periods import Periods, UpdatePeriod
 from stream_app.events.segment import END, IdleMark, PartitionSet, RunMark, Segment, SegmentsRecord
 from stream_app.events.watermark import PartitionMark, assign, slowest
@@ -190,7 +190,10 @@ def _appeared(journal: Journal, found: PartitionSet) -> dict[int, PartitionMark]
 
 
 def _idle(journal: Journal, idle: IdleMark) -> dict[int, PartitionMark]:
+    """The mark of a partition that is idle. Raises OffsetGap when rows before its end have never come."""
     mark = journal.mark(idle.partition)
+    if mark.next_offset is not None and idle.end_offset > mark.next_offset:
+        raise OffsetGap(idle.partition, mark.next_offset, idle.end_offset)
     if mark.quiet or (mark.next_offset is not None and idle.end_offset < mark.next_offset):
         return {}  # it has ended, or rows came after the mark was decided
     return {idle.partition: replace(mark, quiet="idle")}

@@ -500,6 +500,18 @@ def test_an_idle_partition_holds_nothing_back_until_rows_come() -> None:
         assert Row(102, 1, 7, 1) in after[3]
 
 
+def test_an_idle_mark_does_not_hide_that_rows_before_it_never_came() -> None:
+    """Retention was quicker than the collectors, or an old run's collector is back: nothing else may ever come."""
+    periods = EqualCount(count=5, lateness=0.0)
+    with journal() as opened:
+        ingest(opened, periods, PartitionSet(2), 0)
+        ingest(opened, periods, segment(0, 0, [Row(100 + i, 0, i, 1) for i in range(12)]), 1)
+        ingest(opened, periods, segment(1, 0, [Row(101, 1, 0, 1)]), 2)
+        with pytest.raises(OffsetGap, match=r"source partition 1: .* offset 1, got 4"):
+            ingest(opened, periods, IdleMark(1, 4), 3)
+        assert (opened.position, opened.mark(1).quiet, opened.last_closed) == (3, "", None)
+
+
 def test_late_rows_of_several_records_wait_beside_each_other() -> None:
     periods = EqualCount(count=5, lateness=0.0, late="dead-letter")
     with journal() as opened:
