@@ -34,6 +34,7 @@ from stream_app.live.stages.transport import Batch, Known
 from stream_app.live.stages.trimming import WindowSettings
 from stream_app.live.stages.window import Window
 from stream_app.live.state_directory import JOURNAL, STORE
+from stream_app.live.training.window_status import read_window
 from stream_app.live.worker import Role
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.pipeline import ingest
@@ -194,6 +195,28 @@ def test_a_late_row_of_messages_that_cannot_be_written_stands_in_its_letter_as_j
     late = replace(late, rows=replace(late.rows, labels=np.zeros(1, np.float32)))
     (letter,) = LateLetters(KafkaSettings(), TopicSettings(), records).letters(late)
     assert json.loads(letter.value or b"") == {"user_id": 3, "item_id": 3, "timestamp": 9, "label": 0}
+
+
+@pytest.mark.broker
+def test_a_window_that_is_taken_away_while_it_asks_where_to_start_stands_by(settings: WorkerSettings) -> None:
+    segments = TP(settings.topics.segments, 0)
+    fixed = fixed_for_journal(settings.records, settings.periods)
+    window = Window(settings.kafka, settings.topics, settings.periods, settings.state_directory, fixed, settings.window)
+
+    async def run() -> None:
+        await window.start()
+        starting = asyncio.ensure_future(window.starts({segments: Known(None, 0, 0)}))
+        await asyncio.sleep(0)  # it has asked Kafka by now
+        assert not starting.done()
+        window.revoked()
+        assert await starting == {}
+        assert not read_window(settings.state_directory).active
+        assert JournalView.beside(settings.state_directory / JOURNAL) is None
+        assert await window.starts({segments: Known(None, 0, 0)}) == {segments: 0}
+        assert read_window(settings.state_directory).active
+        await window.stop()
+
+    asyncio.run(run())
 
 
 def test_rows_go_once_their_period_was_trained_and_journal_keep_others_after_it(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ class Window:
         self.hints: dict[TP, int] = {}
         self._periods, self._directory, self._fixed = periods, directory, fixed
         self._journal: Journal | None = None
+        self._revocations = 0
         self._trimming = Trimming(settings, directory / STORE)
         self._letters, self._unsent = letters, 0
         self._segments, self._head = TopicWatch(kafka, self.topic), head
@@ -92,8 +93,11 @@ class Window:
 
         Raises StopTheLine kinds, see `start_of` and `check_history`.
         """
+        revocations = self._revocations
         facts = await self._segments.begin()
         await self.check_history(known)
+        if self._revocations != revocations:
+            return {}  # another worker may have the window by now, and no second revocation would tell us
         starts = {tp: self.start_of(kafka, facts.topic_id) for tp, kafka in known.items()}
         note_window(self._directory, assigned=True)
         await self._send_late()
@@ -193,6 +197,7 @@ class Window:
 
     def revoked(self) -> None:
         """Closes the journal."""
+        self._revocations += 1
         if self._journal is not None:
             note_window(self._directory, assigned=False)
             self._journal.close()
