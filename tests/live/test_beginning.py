@@ -21,6 +21,7 @@ from segments_by_hand import Row, segment
 from stream_app.errors import GroupInUse, NewerRun, StoreLocked, TopicRecreated
 from stream_app.events.segment import PartitionSet, RunMark, Segment, SegmentsRecord
 from stream_app.fixed import fixed_for_journal
+from stream_app.live.alone import alone
 from stream_app.live.cluster import groups as cluster
 from stream_app.live.cluster.beginning import begin_new_run, first_start
 from stream_app.live.stages.collect import Collect
@@ -251,12 +252,13 @@ def test_a_new_run_is_refused_while_a_worker_of_the_model_runs_and_nothing_chang
     written.until(lambda records: len(records) >= 1)
     other = replace(settings, state_directory=tmp_path / "other")
     (other.state_directory / JOURNAL).mkdir(parents=True)
+    # Of a container that is gone: its number belongs to another process by now, which must not stand in the way.
+    (other.state_directory / TRAINER).write_text(json.dumps(asdict(TrainerStatus(process=os.getpid()))))
     with pytest.raises(GroupInUse, match=f"asmg-{settings.model}-collect"):
         begin_new_run(other)
-    (other.state_directory / TRAINER).write_text(json.dumps(asdict(TrainerStatus(process=os.getpid()))))
-    with pytest.raises(StoreLocked):
+    with alone(other.state_directory, "collect-0"), pytest.raises(StoreLocked):
         begin_new_run(other)
-    assert {entry.name for entry in other.state_directory.iterdir()} == {JOURNAL, TRAINER}
+    assert {entry.name for entry in other.state_directory.iterdir()} == {JOURNAL, TRAINER, "collect-0.lock"}
     assert (written.ends(), committed(settings, "window")) == ({0: 1}, {})
 
 

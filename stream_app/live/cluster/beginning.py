@@ -19,9 +19,9 @@ from pathlib import Path
 
 from stream_app.errors import GroupInUse, NewerRun, StoreLocked, TopicRecreated, on_disk
 from stream_app.events.segment import RunMark
+from stream_app.live.alone import there
 from stream_app.live.cluster.groups import Cluster, cluster
 from stream_app.live.state_directory import JOURNAL, put_aside
-from stream_app.live.training.trainer_status import read_status
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.store.journal_view import JournalView
 
@@ -58,7 +58,7 @@ def begin_new_run(settings: WorkerSettings) -> NewRun:
     naming the group that has members elsewhere: nothing has changed then. Unavailable: to be done once more.
     DiskRefuses: the state is where it was, and belongs to an older run now.
     """
-    if read_status(settings.state_directory).running:
+    if there(settings.state_directory):
         raise StoreLocked(settings.state_directory)
     name = uuid.uuid4().hex
     with cluster(settings) as kafka:
