@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,6 +32,8 @@ RECORDS, ROUNDS, PARTITIONS = 400_000, 3, 4
 BACKLOG = 3_600_000
 USERS, ITEMS = 50_000, 20_000
 PERIOD = 10_000
+SPAN = 30 * 86_400 * 1_000_000
+"""Of a generated stream, in microseconds: what is sent later also happened later, or all of it would be late."""
 LOOK = 0.25
 LIMIT = 600.0
 FLAT = 1.25
@@ -47,7 +50,8 @@ def run() -> dict[str, Any]:
         for number in range(ROUNDS):
             plain.append(rate_of("plain_faust", broker.bootstrap, number)["wall"])
             ours.append(both_agents(broker.bootstrap, Path(name), f"round{number}", RECORDS)["rate"])
-        fill(broker.bootstrap, "interactions", drifting_stream(BACKLOG - RECORDS, USERS, ITEMS, seed=1), PARTITIONS)
+        more = drifting_stream(BACKLOG - RECORDS, USERS, ITEMS, seed=1)
+        fill(broker.bootstrap, "interactions", replace(more, times=more.times + SPAN), PARTITIONS)
         backlog = both_agents(broker.bootstrap, Path(name), "backlog", BACKLOG)
     against = median(ours) / median(plain)
     growth = {role: kib[-1] / kib[len(kib) // 4] for role, kib in backlog["resident_kib"].items()}
