@@ -29,6 +29,8 @@ _BARE = re.compile(r"[\w./:,@+-]+")
 _LOGGER = "asmg"
 _FIELDS = "asmg_fields"
 _ENDED, _HEAD = "ended", "asmg: "
+_CHATTY = "kafka.net.selector"
+"""It warns whenever a step of its own takes 0.1 s, and on a machine at work each TLS handshake and look-up does."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def configure(settings: TelemetrySettings, process: str, stream: IO[str] | None 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    logging.getLogger(_CHATTY).setLevel(logging.ERROR)
     logging.getLogger(_LOGGER).setLevel(settings.level.upper())
 
 

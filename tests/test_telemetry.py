@@ -111,3 +111,11 @@ def test_the_last_words_of_a_process_are_understood_whatever_the_format(
     (line,) = (capsys.readouterr().err + stream.getvalue()).splitlines()
     assert last_words_in(line) == 'topic "a" is gone: make it again'
     assert last_words_in("Killed") == "Killed"
+
+
+def test_the_clients_warnings_about_their_own_pace_are_not_passed_on() -> None:
+    stream = said(TelemetrySettings())
+    logging.getLogger("kafka.net.selector").warning("Task ran for 0.122s (>0.100s threshold)")
+    logging.getLogger("kafka.conn").warning("connection lost")
+    (line,) = stream.getvalue().splitlines()
+    assert "connection lost" in line

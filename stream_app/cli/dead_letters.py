@@ -15,6 +15,7 @@ from stream_app.cli.progress import progress
 from stream_app.cli.tables import Row, in_full, table
 from stream_app.errors import BadInput
 from stream_app.events.dead_letter import Origin
+from stream_app.events.record import REASONS
 from stream_app.settings.durations import seconds
 from stream_app.telemetry import utc, wall_clock
 
@@ -38,7 +39,9 @@ def add(commands: Commands) -> None:
         "The newest come last. It reads the topic twice and keeps 18 bytes a letter in memory, 77 while it sorts.",
     )
     listing.add_argument("--all", action="store_true", help="also those that were sent again")
-    listing.add_argument("--reason", action="append", metavar="REASON", help="only this reason; may be repeated")
+    listing.add_argument(
+        "--reason", action="append", choices=REASONS, metavar="REASON", help="only this reason; may be repeated"
+    )
     listing.add_argument("--since", type=since, metavar="TIME", help="refused since: 1h, 2d, or 2026-01-05T09:00Z")
     listing.add_argument("--limit", type=int, default=100, metavar="N", help="the newest N (default 100; 0: all)")
     showing = command(actions, "show", show, "show one of them, in full", "The value as text, or else as hex.")
@@ -54,7 +57,11 @@ def add(commands: Commands) -> None:
     redriving.set_defaults(interrupted="interrupted; what was sent is noted, the same command sends the rest")
     redriving.add_argument("origins", type=origin, nargs="*", metavar="ORIGIN", help="only these (default: all)")
     redriving.add_argument(
-        "--reason", action="append", metavar="REASON", help='only this reason; may be repeated; "late" goes only so'
+        "--reason",
+        action="append",
+        choices=REASONS,
+        metavar="REASON",
+        help='only this reason; may be repeated; "late" goes only so',
     )
     redriving.add_argument("--dry-run", action="store_true", help="say what would be sent, and send nothing")
     for action in (listing, showing, redriving):

@@ -13,6 +13,7 @@ from stream_app.cli.tables import table
 from stream_app.errors import Unavailable
 
 if TYPE_CHECKING:
+    from stream_app.live.seeing.broker_look import GroupLook
     from stream_app.live.seeing.status import Status, VersionStatus
 
 
@@ -63,14 +64,13 @@ def _stream(found: Status) -> Iterator[str]:
     if found.topics:
         yield table([asdict(topic) for topic in found.topics])
     if found.groups:
-        yield table([{"group": group.name, "state": group.state, "members": group.members} for group in found.groups])
+        yield table([_group(group) for group in found.groups])
     rows = [asdict(partition) for partition in found.partitions]
     yield table([_without_seconds(row) for row in rows]) if rows else "no partition seen yet"
     reasons = ", ".join(f"{reason} {count}" for reason, count in (found.reasons or {}).items())
     newest = f" (of the newest: {reasons})" if reasons else ""
-    yield (
-        f"segments: {_count(found.segments_lag)} not in the journal; dead letters: {_count(found.dead_letters)}{newest}"
-    )
+    yield f"records of the segments topic that are not in the journal: {_count(found.segments_lag)}"
+    yield f"records of the dead-letter topic: {_count(found.dead_letters)}{newest}"
 
 
 def _periods(found: Status) -> Iterator[str]:
@@ -88,6 +88,15 @@ def _version(version: VersionStatus) -> str:
         published += f", of period {version.published_period}"
     sender = f", epoch {version.epoch}, run {version.run or '(the first)'}" if version.epoch is not None else ""
     return f"{made}; {published}{sender}"
+
+
+def _group(group: GroupLook) -> dict[str, object]:
+    # Kafka calls a group that nobody has joined yet "Dead", which would alarm a person.
+    return {
+        "group": group.name,
+        "state": "not there" if group.state == "Dead" else group.state,
+        "members": group.members,
+    }
 
 
 def _without_seconds(row: Mapping[str, object]) -> dict[str, object]:

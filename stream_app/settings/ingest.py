@@ -18,7 +18,7 @@ from stream_app.live.seeing.metrics_settings import MetricsSettings
 from stream_app.live.stages.collect_settings import CollectSettings
 from stream_app.live.stages.trimming import WindowSettings
 from stream_app.live.worker_settings import WorkerSettings
-from stream_app.settings.durations import seconds
+from stream_app.settings.durations import durations
 from stream_app.settings.records import Records
 from stream_app.settings.serving import ServingSettings
 from stream_app.settings.sources import Values
@@ -30,16 +30,14 @@ LEARNING_KEYS = ("preset", "learning")
 
 def _collect(value: Any) -> Any:
     """A duration may be written as text ("30s")."""
-    if not isinstance(value, dict) or "idle_after" not in value:
-        return value
-    return value | {"idle_after": seconds(value["idle_after"])}
+    return durations(value, ["idle_after"])
 
 
 def _periods(value: Any) -> Any:
     """`by` follows from what else is given, and durations may be written as text ("1h")."""
     if not isinstance(value, dict):
         return value
-    value = {key: seconds(v) if key in ("length", "lateness") else v for key, v in value.items()}
+    value = durations(value, ["length", "lateness"])
     kind = value.setdefault("by", "time" if "length" in value else "count")
     return {"count": DEFAULT_COUNT, **value} if kind == "count" else value
 

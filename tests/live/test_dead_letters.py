@@ -101,6 +101,18 @@ def test_filters_name_reasons_a_time_and_a_number(put: Put, asmg: Asmg) -> None:
     assert asmg("list", "--reason", "late", "--limit", 1)[1].endswith("3 dead letters (late 3); 1 shown\n")
 
 
+@pytest.mark.parametrize("action", ["list", "redrive"])
+def test_a_reason_that_there_is_not_is_refused_with_those_there_are(
+    action: str, asmg: Asmg, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        asmg(action, "--reason", "wrongtype")
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("asmg: argument --reason: invalid choice: 'wrongtype'")
+    assert "wrong-type" in err
+
+
 def test_no_letters_and_no_topic_are_said_in_one_line(settings: WorkerSettings, asmg: Asmg) -> None:
     assert asmg("list")[:2] == (0, "0 dead letters; 0 shown\n")
     assert asmg("redrive")[:2] == (0, "0 messages sent; 0 stay\n")

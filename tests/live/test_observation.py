@@ -274,7 +274,7 @@ def test_status_tells_who_publishes_what_has_come_how_far_and_why_letters_were_r
     assert (found["last_trained"], found["last_closed"]) == (4, 4)
     said = watched.asmg("status").stdout
     assert "window: active since" in said
-    assert "dead letters: 2 (of the newest: undecodable 2)" in said
+    assert "records of the dead-letter topic: 2 (of the newest: undecodable 2)" in said
 
 
 @pytest.mark.broker

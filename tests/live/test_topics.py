@@ -10,6 +10,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from stream_app.broker.preflight import connect
 from stream_app.errors import SettingsError, Unavailable
+from stream_app.live.cluster.ends import ends_of
 from stream_app.live.cluster.topics import TopicSettings, create
 from stream_app.live.cluster.topics_check import Fit, check, fit
 from stream_app.live.worker_settings import WorkerSettings
@@ -42,6 +43,13 @@ def test_a_topic_whose_order_is_its_meaning_may_not_have_partitions(settings: Wo
 def test_a_topic_that_is_not_there_is_named(settings: WorkerSettings) -> None:
     with pytest.raises(Unavailable, match="no-such-topic"):
         check(settings.kafka, replace(settings.topics, segments="no-such-topic"))
+
+
+def test_asking_where_topics_end_which_a_worker_does_every_10_s_warns_of_nothing(
+    settings: WorkerSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert set(ends_of(settings.kafka, settings.topics.names)) == set(settings.topics.names)
+    assert [record.getMessage() for record in caplog.records if record.name == "kafka.coordinator.consumer"] == []
 
 
 def test_two_topics_may_not_have_one_name() -> None:

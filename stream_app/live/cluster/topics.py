@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from stream_app.errors import Unavailable
 
 MESSAGE_BYTES = 2 * 1024 * 1024
 """max.message.bytes of the topics that hold messages of up to 900 KB, when they are made."""
+
+_TOPIC = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class TopicSettings:
     replication: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("interactions", "segments", "models", "dead_letters"):
+            if not _TOPIC.fullmatch(given := getattr(self, name)):
+                raise ValueError(f"{name}: Kafka allows 1 to 249 of A-Z a-z 0-9 . _ -, and not . or .., is {given!r}")
         if len(set(self.names)) != len(self.names):
             raise ValueError("interactions, segments, models and dead_letters must be four different topics")
         for name in ("partitions", "replication"):
