@@ -88,7 +88,7 @@ def slowest(marks: Mapping[int, PartitionMark], partitions: int | None) -> tuple
 
     partitions: how many the source topic has, None while unknown.
     Returns (None, ()) while that is unknown or all are idle, (None, those not seen yet) while one has no watermark,
-    (END, ()) when all have ended.
+    (END, ()) when those that are not idle have ended (rule 4).
     """
     if partitions is None:
         return None, ()
