@@ -33,20 +33,25 @@ def refusal(error: Exception, listed: str = "", batched: bool = False) -> Refusa
         return Refusal("wrong-encoding")
     text = str(error)
     if not isinstance(error, msgspec.ValidationError):
-        return Refusal("undecodable")
+        return Refusal("undecodable", "", said(error))
     found = _PLACE.search(text)
     place = found[1] if found else ""
     if missing := _MISSING.search(text):
         return Refusal("missing-field", f"{place}.{missing[1]}" if place else missing[1])
     if not place:
-        return Refusal("not-a-map" if text.startswith("Expected `object`") else "wrong-type")
+        return Refusal("not-a-map" if text.startswith("Expected `object`") else "wrong-type", "", _expected(text))
     if listed and place.startswith(f"{listed}["):
         place = re.sub(r"(\[\d+\])\[\d+\]$", r"\1", place) if batched else listed
     if "timezone" in text:
         return Refusal("wrong-type", place, f"{place}: has no zone: write Z or an offset such as +01:00 after the time")
     if "RFC3339" in text:
         return Refusal("wrong-type", place, f"{place}: is no time of ISO 8601, such as 2026-01-31T12:00:00.5Z")
-    return Refusal("wrong-type" if ", got" in text else "out-of-range", place)
+    return Refusal("wrong-type" if ", got" in text else "out-of-range", place, f"{place}: {_expected(text)}")
+
+
+def _expected(text: str) -> str:
+    """What a decoder says that it expected, without the place: "expected int, got str"."""
+    return text.partition(" - at ")[0].replace("`", "").replace("Expected", "expected", 1)
 
 
 def row_of(field: str, row: int) -> str:

@@ -85,3 +85,17 @@ def test_json_is_utf8_as_a_whole_and_not_only_where_it_is_read() -> None:
     decoded = decode([message, latin, message], "json")
     assert [(row.offset, row.reason) for row in decoded.bad] == [(1, "wrong-encoding")]
     assert len(decode([latin.decode("latin-1").encode()], "json").interactions) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("wrong type", "item_id: expected int, got str"),
+        ("NaN label", "label: expected float >= 0.0"),
+        ("null", "expected object, got None"),
+        ("2 MB value", "has 2000051 bytes, records.max_bytes allows 1000000"),
+    ],
+)
+def test_a_letter_says_what_was_expected(kind: str, said: str) -> None:
+    (bad,) = decode([malformed(kind, "msgpack", good(1, 2, NOW, 1))], "msgpack").bad
+    assert bad.text == said
