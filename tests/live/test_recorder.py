@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,15 @@ def test_ctrl_c_and_kill_leave_no_recording(settings: WorkerSettings, producer: 
     ]
     command = [sys.executable, "-m", "stream_app.cli", "record", "a.parquet", "--until-end", *flags]
     for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
-        child = subprocess.Popen(command, cwd=tmp_path, env=clean({}), stderr=subprocess.PIPE, text=True)
+        child = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=clean({}),
+            stderr=subprocess.PIPE,
+            text=True,
+            # Started by a shell in the background, this process ignores SIGINT, and its children would too.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )
         deadline = time.monotonic() + PATIENCE
         while not (tmp_path / ".a.parquet.part").exists():
             assert time.monotonic() < deadline
