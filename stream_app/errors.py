@@ -163,6 +163,10 @@ class Unavailable(AsmgError):
     exit_code = 4
 
 
+class TopicMissing(Unavailable):
+    """A broker answers, and has no topic of that name: make it, or correct its name in the settings."""
+
+
 class BadRecord(AsmgError):
     """One record from outside is not a valid interaction. It is answered by the dead-letter topic."""
 

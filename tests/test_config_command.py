@@ -7,10 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient
 from replay_helpers import clean
 
 from stream_app.broker import KafkaSettings
@@ -140,4 +142,24 @@ def test_a_running_worker_ends_for_a_missing_right_alone(monkeypatch: pytest.Mon
     assert watch() is False
     assert watch() is False
     with pytest.raises(AccessDenied, match="User:me may not read group g"):
+        watch()
+
+
+@pytest.mark.broker
+def test_a_running_worker_ends_for_a_topic_that_a_broker_twice_in_a_row_does_not_have(
+    broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rights_watch, "EVERY", 0.0)
+    name = uuid.uuid4().hex[:8]
+    names = TopicSettings(f"in-{name}", f"segments-{name}", f"models-{name}", f"dead-{name}")
+    watch = RightsWatch(KafkaSettings(broker), [], [names.interactions, names.segments])
+    assert watch() is False  # a broker that has just started may not know it yet
+    create(KafkaSettings(broker), names)
+    assert [watch(), watch()] == [False, False]
+    admin = KafkaAdminClient(bootstrap_servers=broker)
+    admin.delete_topics([names.interactions])
+    admin.close()
+    time.sleep(1.0)  # until the broker itself has heard of it
+    assert watch() is False
+    with pytest.raises(Unavailable, match=f"has no topic {names.interactions}; create it"):
         watch()

@@ -13,7 +13,7 @@ from time import monotonic
 from stream_app.broker.connection import Connection
 from stream_app.broker.rights import Right, describe, missing
 from stream_app.broker.settings import KafkaSettings
-from stream_app.errors import AccessDenied, AsmgError, Unavailable
+from stream_app.errors import AccessDenied, AsmgError, TopicMissing, Unavailable
 
 Address = tuple[str, int]
 
@@ -40,7 +40,7 @@ def granted(connection: Connection, settings: KafkaSettings, topics: Iterable[st
         if not topic.shown:
             raise Right("topic", topic.name, ("Read",), "to see whether it is there").denied(principal(settings))
     if lacking := sorted(name for name, topic in there.items() if topic.partitions is None):
-        raise Unavailable(
+        raise TopicMissing(
             f"Kafka at {settings.bootstrap} has no topic {', '.join(lacking)}; create it (asmg topics create) "
             "or correct its name in the settings"
         )

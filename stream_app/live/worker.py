@@ -37,9 +37,9 @@ def run_worker(settings: WorkerSettings, command: Sequence[str], until_end: bool
 
     command: the command line that becomes a child's when "--child ROLE --index N" is added to it. until_end: end once
     the stream has ended and all of it is trained and published.
-    Raises Unavailable (no broker, no topic), SettingsError (an unfit topic, a port that is taken), AccessDenied (a
-    right is missing, or has been taken away), IncompatibleState or StoreCorrupted (an unfit state directory),
-    TopicRecreated, ChildFailed.
+    Raises Unavailable (no broker; no topic, at the start or later), SettingsError (an unfit topic, a port that is
+    taken), AccessDenied (a right is missing, or has been taken away), IncompatibleState or StoreCorrupted (an unfit
+    state directory), TopicRecreated, ChildFailed.
     """
     check_cluster(settings)
     check_state(settings)
@@ -49,7 +49,8 @@ def run_worker(settings: WorkerSettings, command: Sequence[str], until_end: bool
         ("trainer", 0),
     ]
     children = [Child(child_name(role, n), (*command, "--child", role, "--index", str(n))) for role, n in roles]
-    watch = RightsWatch(settings.kafka, needed(settings))
+    read = (settings.topics.interactions, settings.topics.segments)
+    watch = RightsWatch(settings.kafka, needed(settings), read)
     ended = UntilEnd(settings) if until_end else watch
     with observed(settings, [child.name for child in children]) as seen:
         first_start(settings)

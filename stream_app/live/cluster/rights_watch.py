@@ -1,6 +1,7 @@
-"""Looks now and then whether all rights are still there: client libraries that lose one may stay alive and silent.
+"""Looks now and then whether all rights and topics are still there: clients that lose one may stay alive and silent.
 
-A worker that has lost a right ends with its name. Not so one that a broker does not let in any more (a password that is
+A worker that has lost a right ends with its name, and so does one whose topic a broker says twice in a row not to have:
+one that has just started may not know it yet. Not so one that a broker does not let in any more (a password that is
 being changed): what is connected stays connected, so that it is only said, again and again. A broker that cannot be
 reached is the business of those who need it.
 """
@@ -12,7 +13,7 @@ from time import monotonic
 
 from stream_app.broker import KafkaSettings, preflight
 from stream_app.broker.rights import Right
-from stream_app.errors import AccessDenied, AsmgError, Unavailable
+from stream_app.errors import AccessDenied, AsmgError, TopicMissing, Unavailable
 from stream_app.telemetry import event
 
 EVERY = 10.0
@@ -22,15 +23,21 @@ EVERY = 10.0
 class RightsWatch:
     """To be called often, outside the main thread: it may have to wait for a broker."""
 
-    def __init__(self, kafka: KafkaSettings, rights: Sequence[Right]) -> None:
-        self._kafka, self._rights, self._next = kafka, rights, monotonic() + EVERY
+    def __init__(self, kafka: KafkaSettings, rights: Sequence[Right], topics: Sequence[str] = ()) -> None:
+        self._kafka, self._rights, self._topics, self._next = kafka, rights, topics, monotonic() + EVERY
+        self._missed = False
 
     def __call__(self) -> bool:
-        """False: nothing ends a worker here but the AccessDenied that it raises once a right is missing."""
+        """False: nothing ends a worker here but what it raises: AccessDenied for a right, TopicMissing for a topic."""
         if monotonic() < self._next:
             return False
+        missed, self._missed = self._missed, False
         try:
-            preflight(self._kafka, (), self._rights)
+            preflight(self._kafka, self._topics, self._rights)
+        except TopicMissing:
+            if missed:
+                raise
+            self._missed = True
         except Unavailable:
             pass
         except AsmgError as error:
