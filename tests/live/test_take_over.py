@@ -103,7 +103,7 @@ def test_a_worker_stopped_before_its_manifest_is_replaced_comes_back_as_a_stand_
     send(producer, settings, range(1150, 1250))
     up_to(topic, 11)
     until(lambda: read_window(second.directory).active, "the second has the window still")
-    assert not read_window(first.directory).active
+    until(lambda: not read_window(first.directory).active, "the first worker's window process has noticed too")
     assert first.process.poll() is None
 
     # The first is behind by nine versions; their content comes from its own rows and its own learning.
