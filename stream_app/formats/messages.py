@@ -18,6 +18,7 @@ from typing import Any, Protocol, get_args
 import msgspec
 import numpy as np
 
+from models.own import said
 from stream_app.errors import Unavailable
 from stream_app.events.field_path import header
 from stream_app.events.record import RecordSettings
@@ -29,7 +30,7 @@ from stream_app.formats.fetch import Fetch, Headers
 from stream_app.formats.heads import Heads
 from stream_app.formats.limits import Limits
 from stream_app.formats.opening import opener
-from stream_app.formats.refusal import Refusal, said
+from stream_app.formats.refusal import Refusal
 from stream_app.formats.row import leaves, struct, tree_of
 from stream_app.formats.verdicts import ERRORS, Verdicts
 

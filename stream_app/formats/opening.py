@@ -9,23 +9,19 @@ messages of an outage are not bad ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any
 
-from stream_app.formats.refusal import said
+from models.own import named
 
 Open = Callable[[bytes], Mapping[str, Any] | None]
 
 
 def opener(name: str) -> Open:
     """The function that "package.module:function" names. Raises ValueError, beginning with "decoder:"."""
-    module, _, function = name.partition(":")
     try:
-        found = getattr(import_module(module), function, None)
-    except Exception as error:  # whatever somebody's module does when it is imported
-        raise ValueError(f"decoder: {module} cannot be imported ({said(error)}): is it installed here?") from error
-    if found is None:
-        raise ValueError(f"decoder: {module} has no {function}")
+        found = named(name)
+    except ValueError as error:
+        raise ValueError(f"decoder: {error}") from error
     if not callable(found) or isinstance(found, type):
         raise ValueError(f"decoder: {name} is no function")
     chosen: Open = found

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from models.own import said
+
 
 class Refusal(NamedTuple):
     """reason: one of `events.record.REASONS`; field: as messages have it, "" for none; text: more for people."""
@@ -18,7 +20,6 @@ class Refusal(NamedTuple):
 
 _PLACE = re.compile(r" - at `(?:key` in `)?\$\.?(.*)`$")
 _MISSING = re.compile(r"missing required field `(.+?)`")
-_TEXT = 300
 
 
 def refusal(error: Exception, listed: str = "", batched: bool = False) -> Refusal:
@@ -57,9 +58,3 @@ def _expected(text: str) -> str:
 def row_of(field: str, row: int) -> str:
     """The field of a batched message in which that row is wrong."""
     return f"{field}[{row}]"
-
-
-def said(error: Exception) -> str:
-    """What somebody else's exception says, on one line that can be written anywhere."""
-    text = f"{type(error).__name__}: {error}"
-    return " ".join(text.encode(errors="replace").decode().split())[:_TEXT]
