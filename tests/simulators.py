@@ -7,7 +7,7 @@ below it take the messages of a version and return what a broken, hostile or rep
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.errors import IncompatibleState
-from stream_app.versions.columns import ids_to_tensors
+from stream_app.versions.columns import ids_to_tensors, item_categories_to_tensors
 from stream_app.versions.head import Head, head_of
 from stream_app.versions.manifest import Envelope, Period, Rows
 from stream_app.versions.messages import Key, Manifest, Message, chunk_key, manifest_key, pack_progress
@@ -34,9 +34,13 @@ def tiny_version(
     width: int = 8,
     seed: int = 0,
     replaced: Mapping[str, NDArray[Any]] | None = None,
+    categories: Sequence[Sequence[int]] | None = None,
     **content: Any,
 ) -> ModelVersion:
-    """A version of a few kilobytes; `replaced` puts other tensors in, `content` other fields of the content."""
+    """A version of a few kilobytes; `replaced` puts other tensors in, `content` other fields of the content.
+
+    categories: of each item the rows of its categories, out of three that there are; None for a model without.
+    """
     draw = np.random.default_rng(seed + 1000 * number)
 
     def weights(*shape: int) -> NDArray[np.float32]:
@@ -45,7 +49,7 @@ def tiny_version(
     tensors = {
         "parameters.user": weights(len(users) + 1, width),
         "parameters.item": weights(len(items) + 1, width),
-        "parameters.w1": weights(3 * width, 12),
+        "parameters.w1": weights((3 if categories is None else 5) * width, 12),
         "parameters.b1": weights(12),
         "parameters.w2": weights(12, 6),
         "parameters.b2": weights(6),
@@ -53,8 +57,12 @@ def tiny_version(
         "parameters.b3": weights(1),
         **ids_to_tensors("users", users),
         **ids_to_tensors("items", items),
-        **(replaced or {}),
     }
+    if categories is not None:
+        tensors |= {"parameters.category": weights(4, width), **ids_to_tensors("categories", ("news", "ö", ""))}
+        offsets = np.cumsum([0, *map(len, categories)])
+        tensors |= item_categories_to_tensors(np.array([row for item in categories for row in item]), offsets)
+    tensors |= replaced or {}
     fields: dict[str, Any] = {
         "period": Period(number=number, start=10 * number, end=10 * number + 10, interactions=10),
         "rows": Rows(count=10, sha256=hashlib.sha256(bytes([number % 256])).hexdigest()),

@@ -2,7 +2,9 @@
 
 Integers are one int64 tensor `vocabulary.<table>`. Strings are two: their UTF-8 bytes joined,
 `vocabulary.<table>.bytes` (uint8), and where each begins, `vocabulary.<table>.offsets` (int64, one more than there
-are strings).
+are strings). Where a model looks up categories, its items have theirs: `item_categories.rows` (int32), the rows of
+their categories, item after item and rising within an item, and `item_categories.offsets` (int64, one more than there
+are items).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from stream_app.versions.tensors import Array
 
 
 def ids_to_tensors(table: str, ids: NDArray[Any] | Sequence[Any]) -> dict[str, Array]:
-    """`ids`: integers, or strings (an object array of `str`); `table` is "users" or "items".
+    """`ids`: integers, or strings (an object array of `str`); `table` is "users", "items" or "categories".
 
     An empty sequence that is not an integer array counts as strings. Raises ValueError for anything else.
     """
@@ -45,7 +47,7 @@ def ids_from_tensors(table: str, tensors: Mapping[str, Array]) -> NDArray[Any]:
     if kind_of_ids(table, tensors) == "int":
         return tensors[f"vocabulary.{table}"]
     raw, offsets = tensors[f"vocabulary.{table}.bytes"].tobytes(), tensors[f"vocabulary.{table}.offsets"]
-    if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(raw) or np.any(offsets[1:] < offsets[:-1]):
+    if not _rising(offsets, len(raw)):
         raise ValueError(f"vocabulary of {table}: offsets do not rise from 0 to the number of bytes")
     bounds = offsets.tolist()
     ids = np.empty(len(bounds) - 1, object)
@@ -62,6 +64,42 @@ def kind_of_ids(table: str, tensors: Mapping[str, Any]) -> Literal["int", "strin
     raise ValueError(f"no vocabulary of {table}")
 
 
+def kinds_of_ids(tensors: Mapping[str, Any]) -> dict[str, Literal["int", "string"]]:
+    """Of users, items and, where there are any, categories. Raises ValueError when users or items have no column."""
+    tables = ("users", "items", *(("categories",) if "vocabulary.categories.offsets" in tensors else ()))
+    return {table: kind_of_ids(table, tensors) for table in tables}
+
+
+def item_categories_to_tensors(rows: NDArray[Any], offsets: NDArray[Any]) -> dict[str, Array]:
+    """Of item row i (1 for the first id) `rows[offsets[i - 1]:offsets[i]]`, its rows of the category table."""
+    return {
+        "item_categories.rows": np.ascontiguousarray(rows, dtype=np.int32),
+        "item_categories.offsets": np.ascontiguousarray(offsets, dtype=np.int64),
+    }
+
+
+def item_categories_from_tensors(tensors: Mapping[str, Array], categories: int) -> tuple[Array, Array]:
+    """(rows, offsets) as `item_categories_to_tensors` takes them, for a vocabulary of so many categories.
+
+    Raises ValueError unless every item has rows of that vocabulary, none of them twice.
+    """
+    rows, offsets = tensors["item_categories.rows"], tensors["item_categories.offsets"]
+    if not _rising(offsets, len(rows)):
+        raise ValueError("item_categories: offsets do not rise from 0 to the number of rows")
+    if len(rows) and not 1 <= int(rows.min()) <= int(rows.max()) <= categories:
+        raise ValueError(f"item_categories: rows from {rows.min()} to {rows.max()}, there are 1 to {categories}")
+    rises = rows[1:] > rows[:-1]
+    rises[offsets[(offsets > 0) & (offsets < len(rows))] - 1] = True  # there the next item begins
+    if not rises.all():
+        raise ValueError("item_categories: the rows of an item do not rise")
+    return rows, offsets
+
+
 def distinct(ids: NDArray[Any]) -> bool:
     """Whether no id stands twice."""
     return len(set(ids.tolist())) == len(ids) if ids.dtype == object else len(np.unique(ids)) == len(ids)
+
+
+def _rising(offsets: Array, end: int) -> bool:
+    """Whether the offsets go from 0 to `end` and never back."""
+    return len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == end and not np.any(offsets[1:] < offsets[:-1])

@@ -5,7 +5,8 @@ Rules kept here, so that no other place can hold a manifest that breaks them:
 2. No time, place or sender in the content: replay and live, today and tomorrow, give the same bytes.
 3. The tensors and the chunk list describe each other completely: sizes, order, digests, even the safetensors header. A
    manifest that does not add up is refused before a single chunk is looked at, and before anything is allocated for it.
-4. A format that is not known is refused as such, not guessed at.
+4. A format that is not known is refused as such, not guessed at. A version is written in the oldest format that can
+   say it: 2 is 1 with categories of items, and a version without them has the bytes that it always had.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import pydantic
 from stream_app.errors import DigestMismatch, SchemaMismatch
 from stream_app.versions.tensors import CHUNK_BYTES, TensorSpec, digest_of_chunks, header
 
-FORMAT = 1
+FORMAT = 2
+"""The newest; readers take it and the one before."""
 MAX_VERSION = 10**12 - 1
 MANIFEST_BYTES = 1_000_000
 CONTENT_BYTES = 900_000
@@ -98,10 +100,11 @@ class ChunkEntry(_Part):
 
 
 class Vocabulary(_Part):
-    """What kind of ids the users and items have."""
+    """What kind of ids the users and items have; categories are strings, and are not named where there are none."""
 
     users: Literal["int", "string"]
     items: Literal["int", "string"]
+    categories: Literal["string"] | None = None
 
 
 class Content(_Part):
@@ -110,7 +113,7 @@ class Content(_Part):
     Field order is the format.
     """
 
-    format: Literal[1]
+    format: Literal[1, 2]
     version: Number
     parent: Digest | Literal[""]
     period: Period
@@ -125,7 +128,10 @@ class Content(_Part):
 
     @pydantic.model_validator(mode="after")
     def _adds_up(self) -> Content:
-        """Rule 3."""
+        """Rules 3 and 4."""
+        named = self.vocabulary.model_dump(exclude_unset=True).get("categories", "")
+        if named != ("string" if self.format == 2 else ""):
+            raise ValueError("a vocabulary of categories, which are strings, makes format 2, and nothing else does")
         names = [tensor.name for tensor in self.tensors]
         if len(set(names)) != len(names):
             raise ValueError("two tensors have the same name")
@@ -153,7 +159,10 @@ class Content(_Part):
 
     def pack(self) -> bytes:
         """The content's bytes: what is stored, sent and hashed."""
-        return bytes(msgpack.packb(self.model_dump()))
+        fields = self.model_dump()
+        if self.format == 1:
+            del fields["vocabulary"]["categories"]
+        return bytes(msgpack.packb(fields))
 
     @staticmethod
     def unpack(data: bytes) -> Content:
@@ -161,8 +170,9 @@ class Content(_Part):
         fields = unpack_map(data)
         number = fields.get("version")
         version = number if type(number) is int else None
-        if fields.get("format") != FORMAT or type(fields["format"]) is not int:
-            raise SchemaMismatch(version, f"format {fields.get('format')!r} is unknown, this program reads {FORMAT}")
+        if fields.get("format") not in (1, FORMAT) or type(fields["format"]) is not int:
+            said = f"format {fields.get('format')!r} is unknown, this program reads 1 and {FORMAT}"
+            raise SchemaMismatch(version, said)
         try:
             return Content.model_validate(fields)
         except pydantic.ValidationError as error:

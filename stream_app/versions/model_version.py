@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stream_app.errors import DigestMismatch
-from stream_app.versions.columns import kind_of_ids
+from stream_app.versions.columns import kinds_of_ids
 from stream_app.versions.manifest import (
     CONTENT_BYTES,
     ChunkEntry,
@@ -80,12 +80,13 @@ def build(
 
     parent_digest: digest of the version before, "" for the first. metrics: per candidate a mapping with any of auc,
     log_loss, auc_seen_items, log_loss_seen_items (NaN becomes null), or None. tensors: `parameters.*` and the columns
-    of `columns.ids_to_tensors`. The arrays are hashed once and must not change afterwards. Raises ValueError.
+    of `columns.py`. The arrays are hashed once and must not change afterwards. Raises ValueError.
     """
     own = {name: _frozen(array) for name, array in ordered(tensors).items()}
     entries, chunks = _described(own)
+    kinds = kinds_of_ids(own)
     content = Content(
-        format=1,
+        format=2 if "categories" in kinds else 1,
         version=number,
         parent=parent_digest,
         period=period,
@@ -96,7 +97,7 @@ def build(
         decisions=_sorted(decisions),
         tensors=entries,
         chunks=chunks,
-        vocabulary=Vocabulary(users=kind_of_ids("users", own), items=kind_of_ids("items", own)),
+        vocabulary=Vocabulary.model_validate(kinds),
     )
     content_bytes = content.pack()
     if len(content_bytes) > CONTENT_BYTES:

@@ -7,7 +7,9 @@
 
 The base model is Embedding & MLP: [user ; mean of the history's items ; item] -> ReLU layers -> one logit -> sigmoid,
 in float32 as in training. Of a history the 30 most recent ids count. An id that the version does not know takes the
-one cold row (row 0) of its table, in a history too. Immutable: one model may serve from any number of threads.
+one cold row (row 0) of its table, in a history too. Where the version has categories, an item's vector is followed by
+the mean of its categories' (zeros without any, and for an unknown item), in a history too: the version says which an
+item has, so that ids are all that is asked for. Immutable: one model may serve from any number of threads.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.versions.columns import ids_from_tensors
+from stream_app.versions.columns import ids_from_tensors, item_categories_from_tensors
 from stream_app.versions.fitness import layers
 from stream_app.versions.model_version import ModelVersion
 
@@ -38,7 +40,7 @@ class ServingModel:
         self.version = version
         tensors = version.tensors
         self._users, self._items = (_Rows(ids_from_tensors(table, tensors)) for table in ("users", "items"))
-        self._user, self._item = tensors["parameters.user"], tensors["parameters.item"]
+        self._user, self._item = tensors["parameters.user"], _item_vectors(version)
         self._layers = [
             (tensors[f"parameters.w{n}"], tensors[f"parameters.b{n}"]) for n in range(1, layers(tensors) + 1)
         ]
@@ -96,21 +98,37 @@ class ServingModel:
         lengths = np.minimum(np.diff(offsets), HISTORY)
         ends = np.cumsum(lengths)
         taken = np.repeat(offsets[:-1] - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
-        means = np.zeros((len(lengths), self._item.shape[1]), np.float32)
-        some = lengths > 0  # reduceat would give an empty segment the value of its neighbour
-        if some.any():
-            sums = np.add.reduceat(self._item[rows[taken]], (ends - lengths)[some], axis=0)
-            means[some] = sums / lengths[some, None].astype(np.float32)
-        return means
+        return _means(self._item[rows[taken]], lengths)
 
     def _mlp(self, user: Floats, history: Floats, item: Floats) -> Floats:
         """Logits [n] for vectors [n or 1, width] each; what the first layer has in common for all is done once."""
         weights, biases = self._layers[0]
-        of_user, of_history, of_item = np.split(weights, 3)
+        of_user, of_history, of_item = np.split(weights, [user.shape[1], user.shape[1] + item.shape[1]])
         hidden: Floats = (user @ of_user + history @ of_history + biases) + item @ of_item
         for weights, biases in self._layers[1:]:
             hidden = np.maximum(hidden, np.float32(0)) @ weights + biases
         return hidden[:, 0]
+
+
+def _item_vectors(version: ModelVersion) -> Floats:
+    """[items + 1, d], with categories [items + 1, 2 d]: each item beside the mean of its categories."""
+    tensors, items = version.tensors, version.tensors["parameters.item"]
+    if version.content.vocabulary.categories is None:
+        return items
+    table = tensors["parameters.category"]
+    rows, offsets = item_categories_from_tensors(tensors, len(table) - 1)
+    cold = np.zeros((1, table.shape[1]), np.float32)
+    return np.concatenate([items, np.concatenate([cold, _means(table[rows], np.diff(offsets))])], axis=1)
+
+
+def _means(vectors: Floats, lengths: NDArray[np.int64]) -> Floats:
+    """Mean [len(lengths), width] of the first so many vectors, of the next so many, ...; zeros where that is none."""
+    means = np.zeros((len(lengths), vectors.shape[1]), np.float32)
+    some = lengths > 0  # reduceat would give an empty segment the value of its neighbour
+    if some.any():
+        sums = np.add.reduceat(vectors, (np.cumsum(lengths) - lengths)[some], axis=0)
+        means[some] = sums / lengths[some, None].astype(np.float32)
+    return means
 
 
 def sigmoid(logits: Floats) -> Floats:

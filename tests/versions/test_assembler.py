@@ -18,7 +18,7 @@ from stream_app.errors import DigestMismatch, SchemaMismatch, StaleEpoch, Versio
 from stream_app.versions.assembler import Assembler, assembled
 from stream_app.versions.manifest import MAX_VERSION, Envelope
 from stream_app.versions.messages import Key, Manifest, Message, chunk_key, manifest_key
-from stream_app.versions.model_version import ModelVersion
+from stream_app.versions.model_version import ModelVersion, build
 
 CHAIN = chain(4)
 
@@ -294,7 +294,13 @@ def test_a_manifest_under_another_version_key_is_refused() -> None:
 
 ROWS = 10**12
 HOSTILE: dict[str, dict[str, Any]] = {
-    "unknown format": {"format": 2},
+    "unknown format": {"format": 3},
+    "a format that this is not": {"format": 2},
+    "categories that are not there": {"format": 2, "vocabulary.categories": "string"},
+    "categories in the format without": {"vocabulary.categories": "string"},
+    "categories named as nothing": {"vocabulary.categories": None},
+    "categories of format 2 named as nothing": {"format": 2, "vocabulary.categories": None},
+    "categories that are numbers": {"format": 2, "vocabulary.categories": "int"},
     "format is no number": {"format": "1"},
     "format is true": {"format": True},
     "version is negative": {"version": -1},
@@ -397,6 +403,53 @@ UNFIT_TEXT: dict[str, dict[str, Any]] = {
     "not UTF-8": {"bytes": np.array([97, 255, 98], np.uint8)},
     "the same text twice": {"bytes": np.frombuffer(b"aba", np.uint8)},
 }
+
+
+CATEGORIES = ((2,), (), (1, 3), (1, 2, 3))
+"""Six rows; the offsets of the four items are 0, 1, 1, 3, 6."""
+UNFIT_CATEGORIES: dict[str, dict[str, Any]] = {
+    "no table": {"parameters.category": None},
+    "fewer rows than categories": {"parameters.category": np.zeros((3, 8), np.float32)},
+    "a table of another width": {"parameters.category": np.zeros((4, 9), np.float32)},
+    "not finite": {"parameters.category": np.full((4, 8), np.nan, np.float32)},
+    "layers of a model without categories": {"parameters.w1": np.zeros((24, 12), np.float32)},
+    "no rows": {"item_categories.rows": None},
+    "no offsets": {"item_categories.offsets": None},
+    "no names": {"vocabulary.categories.offsets": None},
+    "a name twice": {
+        "vocabulary.categories.bytes": np.frombuffer(b"newnew", np.uint8),
+        "vocabulary.categories.offsets": np.array([0, 3, 6, 6]),
+    },
+    "rows of 64 bits": {"item_categories.rows": np.array([2, 1, 3, 1, 2, 3])},
+    "offsets of 32 bits": {"item_categories.offsets": np.array([0, 1, 1, 3, 6], np.int32)},
+    "offsets of fewer items": {"item_categories.offsets": np.array([0, 1, 3, 6])},
+    "offsets of more items": {"item_categories.offsets": np.array([0, 1, 1, 3, 6, 6])},
+    "offsets go back": {"item_categories.offsets": np.array([0, 3, 1, 3, 6])},
+    "offsets beyond the end": {"item_categories.offsets": np.array([0, 1, 1, 3, 7])},
+    "offsets end early": {"item_categories.offsets": np.array([0, 1, 1, 3, 5])},
+    "offsets begin late": {"item_categories.offsets": np.array([1, 1, 1, 3, 6])},
+    "offsets wrap around": {"item_categories.offsets": np.array([0, 2**63 - 1, -2, 3, 6])},
+    "a row beyond the table": {"item_categories.rows": np.array([2, 1, 4, 1, 2, 3], np.int32)},
+    "the cold row": {"item_categories.rows": np.array([2, 0, 3, 1, 2, 3], np.int32)},
+    "a negative row": {"item_categories.rows": np.array([-1, 1, 3, 1, 2, 3], np.int32)},
+    "a category twice": {"item_categories.rows": np.array([2, 1, 1, 1, 2, 3], np.int32)},
+    "rows that fall": {"item_categories.rows": np.array([2, 3, 1, 1, 2, 3], np.int32)},
+}
+
+
+@pytest.mark.parametrize("fault", UNFIT_CATEGORIES)
+def test_categories_that_do_not_fit_are_refused(fault: str) -> None:
+    assembler = serving()
+    fitting = tiny_version(2, CHAIN[0].digest, categories=CATEGORIES)
+    replaced = {**fitting.tensors, **UNFIT_CATEGORIES[fault]}
+    content = fitting.content
+    version = build(
+        *(2, CHAIN[0].digest, content.period, content.rows, content.learning, content.machine, {}, {}),
+        tensors={name: array for name, array in replaced.items() if array is not None},
+    )
+    assert type(refused(assembler, messages(version))) is SchemaMismatch
+    goes_on(assembler)
+    assert fed(serving(), messages(fitting)) == [fitting.digest]
 
 
 @pytest.mark.parametrize("fault", UNFIT)

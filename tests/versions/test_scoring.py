@@ -11,25 +11,35 @@ import pytest
 import torch
 from simulators import tiny_version
 
+from stream_app.versions.model_version import ModelVersion
 from stream_app.versions.scoring import ServingModel, sigmoid
 
 USERS, ITEMS = (11, 7, 5), (3, 2, 9, 4)
 VERSION = tiny_version(users=USERS, items=ITEMS)
 MODEL = ServingModel(VERSION)
+CATEGORIES = ((2,), (), (1, 3), (1, 2, 3))
+WITH_CATEGORIES = tiny_version(users=USERS, items=ITEMS, categories=CATEGORIES)
 
 
-def by_hand(
-    user: Any, item: Any, history: Sequence[Any], users: Sequence[Any] = USERS, items: Sequence[Any] = ITEMS
-) -> float:
+def by_hand(user: Any, item: Any, history: Sequence[Any], version: ModelVersion = VERSION) -> float:
     """The probability from the base model's definition, one number at a time."""
-    weights = {name.removeprefix("parameters."): array.astype(np.float64) for name, array in VERSION.tensors.items()}
+    weights = {name.removeprefix("parameters."): array.astype(np.float64) for name, array in version.tensors.items()}
 
     def row(ids: Sequence[Any], wanted: Any) -> int:
         return ids.index(wanted) + 1 if wanted in ids else 0
 
-    recent = [weights["item"][row(items, one)] for one in history[:30]]
-    mean = [sum(vector[j] for vector in recent) / len(recent) if recent else 0.0 for j in range(8)]
-    x = [*weights["user"][row(users, user)], *mean, *weights["item"][row(items, item)]]
+    def mean(vectors: Sequence[Any], width: int) -> list[float]:
+        return [sum(vector[j] for vector in vectors) / len(vectors) if vectors else 0.0 for j in range(width)]
+
+    def of_item(wanted: Any) -> list[float]:
+        vector = [*weights["item"][row(ITEMS, wanted)]]
+        if version is VERSION:
+            return vector
+        own = CATEGORIES[ITEMS.index(wanted)] if wanted in ITEMS else ()
+        return [*vector, *mean([weights["category"][category] for category in own], 8)]
+
+    recent = [of_item(one) for one in history[:30]]
+    x = [*weights["user"][row(USERS, user)], *mean(recent, len(of_item(0))), *of_item(item)]
     for layer in (1, 2, 3):
         w, b = weights[f"w{layer}"], weights[f"b{layer}"]
         x = [sum(x[i] * w[i, j] for i in range(len(x))) + b[j] for j in range(len(b))]
@@ -50,12 +60,29 @@ CASES = [
 ]
 
 
-def test_probabilities_are_those_of_the_definition() -> None:
+@pytest.mark.parametrize("version", [VERSION, WITH_CATEGORIES], ids=["plain", "with categories"])
+def test_probabilities_are_those_of_the_definition(version: ModelVersion) -> None:
     users, items, histories = zip(*CASES, strict=True)
-    expected = [by_hand(*case) for case in CASES]
-    np.testing.assert_allclose(MODEL.score_pairs(users, items, histories), expected, atol=1e-6, rtol=0)
+    expected, model = [by_hand(*case, version) for case in CASES], ServingModel(version)
+    np.testing.assert_allclose(model.score_pairs(users, items, histories), expected, atol=1e-6, rtol=0)
     for (user, item, history), probability in zip(CASES, expected, strict=True):
-        np.testing.assert_allclose(MODEL.score(user, [item], history), [probability], atol=1e-6, rtol=0)
+        np.testing.assert_allclose(model.score(user, [item], history), [probability], atol=1e-6, rtol=0)
+
+
+def test_the_categories_of_an_unknown_item_are_none_and_not_the_cold_row_of_their_table() -> None:
+    moved = WITH_CATEGORIES.tensors["parameters.category"].copy()
+    moved[0] = 100
+    other = tiny_version(users=USERS, items=ITEMS, categories=CATEGORIES, replaced={"parameters.category": moved})
+    scores = [ServingModel(version).score(11, [77, 2], [78, 3]) for version in (WITH_CATEGORIES, other)]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_a_version_whose_items_have_no_categories_scores_with_zeros_for_them() -> None:
+    bare = tiny_version(users=USERS, items=ITEMS, categories=((),) * 4)
+    moved = {"parameters.category": bare.tensors["parameters.category"] + 1}
+    other = tiny_version(users=USERS, items=ITEMS, categories=((),) * 4, replaced=moved)
+    scores = [ServingModel(version).score(11, ITEMS, [2, 3]) for version in (bare, other)]
+    np.testing.assert_array_equal(*scores)
 
 
 def test_probabilities_are_those_of_torch_within_1e_6() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -12,6 +13,7 @@ import pytest
 from simulators import chain, envelope, tiny_version
 
 from stream_app.errors import DigestMismatch, SchemaMismatch
+from stream_app.versions.assembler import assembled
 from stream_app.versions.columns import ids_from_tensors, ids_to_tensors
 from stream_app.versions.manifest import Content, Envelope
 from stream_app.versions.messages import Manifest
@@ -229,7 +231,28 @@ def test_content_and_envelope_survive_packing() -> None:
         assert Envelope.unpack(sent.pack()) == sent
 
 
-@pytest.mark.parametrize("number", [0, 2, "1", 1.0, True, None])
+@pytest.mark.parametrize("golden", ["format-1.msgpack", "format-2.msgpack"])
+def test_a_version_written_by_an_earlier_release_is_read_and_would_be_written_the_same(golden: str) -> None:
+    sent = [(key, value) for key, value in msgpack.unpackb(Path(__file__).with_name(golden).read_bytes())]
+    (version,) = assembled(sent, "default")
+    categories = ((2,), (), (1, 3), (1, 2, 3)) if golden == "format-2.msgpack" else None
+    again = tiny_version(users=("a", "ö", ""), replaced=version.tensors, categories=categories)
+    assert again.content.format == int(golden[7])
+    assert list(again.messages(envelope())) == sent
+
+
+def test_a_version_with_categories_names_them_and_the_categories_of_each_item() -> None:
+    version = tiny_version(categories=((2,), (), (1, 3), (1, 2, 3)))
+    content = msgpack.unpackb(version.content_bytes)
+    assert (content["format"], content["vocabulary"]) == (2, {"users": "int", "items": "int", "categories": "string"})
+    tensors = parsed_by_hand(b"".join(bytes(chunk) for _, chunk, _ in version.chunks()))
+    assert tensors["vocabulary.categories.bytes"][2] == "newsö".encode()
+    assert np.frombuffer(tensors["vocabulary.categories.offsets"][2], "<i8").tolist() == [0, 4, 6, 6]
+    assert np.frombuffer(tensors["item_categories.rows"][2], "<i4").tolist() == [2, 1, 3, 1, 2, 3]
+    assert np.frombuffer(tensors["item_categories.offsets"][2], "<i8").tolist() == [0, 1, 1, 3, 6]
+
+
+@pytest.mark.parametrize("number", [0, 3, "1", 1.0, True, None])
 def test_an_unknown_format_is_named(number: Any) -> None:
     content = msgpack.unpackb(tiny_version().content_bytes)
     content["format"] = number
