@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from models.parameters import TABLES, Parameters
+from models.parameters import Parameters, Tables
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
@@ -48,10 +48,10 @@ class Moments:
     stands: Mapping[str, Tensor]
 
     @staticmethod
-    def start(parameters: Parameters) -> Moments:
+    def start(parameters: Parameters, tables: Tables) -> Moments:
         """Before the first step."""
         zeros = {name: torch.zeros_like(tensor) for name, tensor in parameters.items()}
-        stands = {name: zeros[name].new_zeros(len(zeros[name]), dtype=torch.int32) for name in TABLES}
+        stands = {name: zeros[name].new_zeros(len(zeros[name]), dtype=torch.int32) for name in tables}
         # m and v may be the same zeros: tensors of a snapshot are never written to.
         return Moments(0, zeros, dict(zeros), stands)
 

@@ -10,7 +10,7 @@ The base model goes on from Θ_t, never from Θ*_t. The first `pretrain` periods
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,12 +19,11 @@ from models.interactions import Ids, Interactions
 from models.learner_state import LearnerState
 from models.learning import LearningSettings, device_of
 from models.metrics import Score
-from models.parameters import Parameters
+from models.parameters import Parameters, Sizes
 from models.pretraining import Checkpoint, Pretraining, pretrain
 from models.randomness import rng
 from models.samples import Samples, sample
-from models.training import train
-from models.update_methods.protocol import UpdateMethod
+from models.training import Snapshot, train
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def learn(
     observer.stage("scoring")
     scores = {name: evaluate(settings.base_model, candidate, samples) for name, candidate in state.candidates.items()}
     decisions: dict[str, str | int | float | None] = {}
-    known = (state.sampler.users.size, state.sampler.items.size)
+    known = state.sampler.sizes
     state = replace(state, sampler=sampler, learned=state.learned + 1, targets=(*state.targets, samples))
     if state.learned == settings.pretrain:
         state, decisions = _pretrained(state, known, settings, observer, pretraining)
@@ -95,7 +94,7 @@ def learn(
 
 def _pretrained(
     state: LearnerState,
-    known: tuple[int, int],
+    known: Sizes,
     settings: LearningSettings,
     observer: Observer,
     saved: Pretraining | None,
@@ -108,41 +107,46 @@ def _pretrained(
         "pretraining_pass": end.best_pass,
         "pretraining_auc": None if end.best_auc != end.best_auc else end.best_auc,
     }
-    return replace(state, snapshot=end.best, targets=()), decisions
+    return replace(state, snapshot=end.best), decisions
 
 
 def _updated(
     state: LearnerState, samples: Samples, period: int, settings: LearningSettings, observer: Observer
 ) -> LearnerState:
     state = state.grown(settings)
-    current = state.snapshot
+    current, before = state.snapshot, state.window
     if current is None:
         raise ValueError("a base model is updated only after pretraining")
-    methods: dict[str, UpdateMethod[Any]] = {method.method: method for method in settings.methods}
-    before = state.window
-    if before:
-        observer.stage("generator")
-        targets = state.targets[-len(before) :]
-        trained = {
-            name: method.train(state.methods[name], before, targets, settings.base_model, settings.seed, period)
-            for name, method in methods.items()
-        }
-        state = replace(state, methods=trained)
+    states = _generators_trained(state, period, settings, observer) if before else {}
     observer.stage("training")
     snapshot = train(current, settings.base_model, samples, settings.learning_rate, settings.batch)
+    if not before:
+        states = _methods_started(snapshot, state.targets, settings)
     window = (*before, snapshot.parameters)[-settings.window :]
     outgoing = before[0] if len(before) == settings.window else None
-    observer.stage("generation")
-    started = state.methods or {name: m.start(snapshot.parameters, settings.seed) for name, m in methods.items()}
-    generated = {name: method.candidate(started[name], outgoing, window) for name, method in methods.items()}
-    return replace(
-        state,
-        snapshot=snapshot,
-        window=window,
-        targets=state.targets[-settings.window :],
-        methods={name: after for name, (after, _) in generated.items()},
-        candidates={name: candidate for name, (_, candidate) in generated.items()},
-    )
+    candidates: dict[str, Parameters] = {}
+    for method in settings.methods:
+        name = method.method
+        observer.stage(f"generation {name}")
+        states[name], candidates[name] = method.candidate(states[name], settings.base_model, outgoing, window)
+    targets = state.targets[-settings.window :]
+    return replace(state, snapshot=snapshot, window=window, targets=targets, methods=states, candidates=candidates)
+
+
+def _methods_started(snapshot: Snapshot, periods: Sequence[Samples], settings: LearningSettings) -> dict[str, Any]:
+    return {m.method: m.start(settings.base_model, snapshot, periods, settings.seed) for m in settings.methods}
+
+
+def _generators_trained(
+    state: LearnerState, period: int, settings: LearningSettings, observer: Observer
+) -> dict[str, Any]:
+    base, window, targets = settings.base_model, state.window, state.targets[-len(state.window) :]
+    states: dict[str, Any] = {}
+    for method in settings.methods:
+        name = method.method
+        observer.stage(f"generator {name}")
+        states[name] = method.train(state.methods[name], base, window, targets, settings.seed, period)
+    return states
 
 
 def _outcome(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, get_type_hints
 
 from torch import Tensor
 
@@ -12,7 +13,6 @@ from models.learning import LearningSettings, device_of
 from models.parameters import Parameters
 from models.samples import SamplerState, Samples
 from models.training import Snapshot
-from models.update_methods import AnyMethodState
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class LearnerState:
     targets: tuple[Samples, ...]
     snapshot: Snapshot | None
     window: tuple[Parameters, ...]
-    methods: Mapping[str, AnyMethodState]
+    methods: Mapping[str, Any]
     candidates: Mapping[str, Parameters]
 
     @staticmethod
@@ -41,11 +41,9 @@ class LearnerState:
         """Tables with a row for each id known by now; a row born later starts as it would have at first."""
         if self.snapshot is None:
             return self
-        users, items = self.sampler.users.size, self.sampler.items.size
-        snapshot = self.snapshot.grown(settings.base_model, users, items, settings.seed)
-        window = tuple(
-            snapshot.grow_parameters(settings.base_model, old, users, items, settings.seed) for old in self.window
-        )
+        base, sizes = settings.base_model, self.sampler.sizes
+        snapshot = self.snapshot.grown(base, sizes, settings.seed)
+        window = tuple(snapshot.grow_parameters(base, old, sizes, settings.seed) for old in self.window)
         return replace(self, snapshot=snapshot, window=window)
 
 
@@ -58,4 +56,5 @@ def from_leaves(leaves: Mapping[str, tree.Leaf], settings: LearningSettings) -> 
     """The state that `to_leaves` took apart, on the device of `settings`."""
     device = device_of(settings)
     moved = {path: leaf.to(device) if isinstance(leaf, Tensor) else leaf for path, leaf in leaves.items()}
-    return tree.restore(LearnerState, moved)
+    kinds = {f"methods.{m.method}": get_type_hints(m.start)["return"] for m in settings.methods}
+    return tree.restore(LearnerState, moved, kinds)

@@ -12,5 +12,16 @@ Parameters = Mapping[str, Tensor]
 Row 0 of a table is the cold row: what an id unknown to the model looks up. It is zeros and never trained.
 """
 
-TABLES = ("user", "item")
-"""Names of the tensors that are tables; every base model has both."""
+Tables = Mapping[str, str]
+"""Which parameters are tables: name -> the vocabulary it has rows for. Its order is part of a base model."""
+
+Sizes = Mapping[str, int]
+"""Vocabulary -> rows of its tables, cold row included."""
+
+USER, ITEM, CATEGORY = "user", "item", "category"
+VOCABULARIES = (USER, ITEM, CATEGORY)
+
+
+def sizes_of(parameters: Parameters, tables: Tables) -> dict[str, int]:
+    """The rows of each vocabulary that has a table."""
+    return {vocabulary: len(parameters[table]) for table, vocabulary in tables.items()}

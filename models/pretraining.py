@@ -16,6 +16,7 @@ import torch
 
 from models.evaluation import evaluate
 from models.learning import LearningSettings
+from models.parameters import Sizes
 from models.randomness import rng
 from models.samples import Samples
 from models.training import Snapshot, train
@@ -44,17 +45,17 @@ Checkpoint = Callable[[Pretraining], None]
 def pretrain(
     training: Samples,
     validation: Samples,
-    rows: tuple[int, int],
+    sizes: Sizes,
     settings: LearningSettings,
     saved: Pretraining | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Pretraining:
     """Run what is left of pretraining after `saved` and return its end; `.best` is the snapshot to go on from.
 
-    training: the samples of all periods but the last; validation: those of the last; rows: of the user and item
-    table, cold row included, before the last period.
+    training: the samples of all periods but the last; validation: those of the last; sizes: of the tables before
+    the last period.
     """
-    state = saved or _start(rows, 0, settings, training, None)
+    state = saved or _start(sizes, 0, settings, training, None)
     while True:
         while state.passes < settings.passes:
             state = _one_pass(state, training, validation, settings)
@@ -62,17 +63,17 @@ def pretrain(
                 checkpoint(state)
         if state.initialisation + 1 == settings.initialisations:
             return state
-        state = _start(rows, state.initialisation + 1, settings, training, state)
+        state = _start(sizes, state.initialisation + 1, settings, training, state)
 
 
 def _start(
-    rows: tuple[int, int],
+    sizes: Sizes,
     initialisation: int,
     settings: LearningSettings,
     training: Samples,
     before: Pretraining | None,
 ) -> Pretraining:
-    fresh = Snapshot.start(settings.base_model, rows[0], rows[1], settings.seed, initialisation)
+    fresh = Snapshot.start(settings.base_model, sizes, settings.seed, initialisation)
     fresh = fresh.to(training.labels.device)
     if before is not None:
         return replace(before, initialisation=initialisation, passes=0, current=fresh)

@@ -9,8 +9,8 @@ Rules (algorithms, "Samples"):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor
 from models.histories import LENGTH, Sequences, sequences
 from models.interactions import Interactions
 from models.negatives import Taken, draw_negatives
+from models.parameters import ITEM, USER, Sizes
 from models.vocabulary import Vocabulary
 
 Number = TypeVar("Number", bound=np.generic)
@@ -44,13 +45,17 @@ class Batch:
     def __len__(self) -> int:
         return len(self.users)
 
+    def rows(self, vocabulary: str) -> list[Tensor]:
+        """All columns that look up rows of a vocabulary: int64 [any] each."""
+        return _rows(self, vocabulary)
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
     """The n samples of one period, already shuffled: training goes through them from first to last.
 
     Columns as in `Batch`, with n for B; rows belong to the vocabularies that include this period.
-    seen_items: bool [n], whether the target item was in the vocabulary before this period.
+    seen_users, seen_items: bool [n], whether user and target item were in their vocabularies before this period.
     """
 
     users: Tensor
@@ -58,6 +63,7 @@ class Samples:
     labels: Tensor
     history: Tensor
     offsets: Tensor
+    seen_users: Tensor
     seen_items: Tensor
 
     @staticmethod
@@ -65,7 +71,8 @@ class Samples:
         """No samples, as an empty period gives."""
         none = torch.empty(0, dtype=torch.int64)
         offsets = torch.zeros(1, dtype=torch.int64)
-        return Samples(none, none, torch.empty(0), none, offsets, torch.empty(0, dtype=torch.bool))
+        nobody = torch.empty(0, dtype=torch.bool)
+        return Samples(none, none, torch.empty(0), none, offsets, nobody, nobody)
 
     @staticmethod
     def concatenate(parts: Sequence[Samples]) -> Samples:
@@ -86,9 +93,8 @@ class Samples:
         offsets = torch.cat([self.offsets.new_zeros(1), lengths.cumsum(0)])
         first = torch.repeat_interleave(self.offsets[:-1][order] - offsets[:-1], lengths)
         history = self.history[first + torch.arange(len(first), device=first.device)]
-        return Samples(
-            self.users[order], self.items[order], self.labels[order], history, offsets, self.seen_items[order]
-        )
+        taken = {name: getattr(self, name)[order] for name in ("users", "items", "labels", "seen_users", "seen_items")}
+        return Samples(**taken, history=history, offsets=offsets)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -108,6 +114,39 @@ class Samples:
     def to(self, device: torch.device | str) -> Samples:
         """The same samples on another device."""
         return Samples(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+    def rows(self, vocabulary: str) -> list[Tensor]:
+        """All columns that look up rows of a vocabulary: int64 [any] each."""
+        return _rows(self, vocabulary)
+
+
+AnySamples = TypeVar("AnySamples", Batch, Samples)
+
+_LOOKUPS = {USER: ("users",), ITEM: ("items", "history")}
+"""Vocabulary -> the columns with its rows."""
+
+
+def renumbered(samples: AnySamples, places: Mapping[str, Tensor]) -> AnySamples:
+    """The same samples with other row numbers: row r of a vocabulary becomes places[vocabulary][r].
+
+    A vocabulary that is not in `places` keeps its numbers.
+    """
+    columns = {name: places[of].index_select(0, getattr(samples, name)) for of in places for name in _LOOKUPS[of]}
+    return replace(samples, **columns)
+
+
+def known_rows(samples: Samples, sizes: Sizes) -> Samples:
+    """The samples as a model with tables of these sizes sees them: ids born after it are on the cold row 0."""
+    columns = {}
+    for vocabulary, size in sizes.items():
+        for name in _LOOKUPS[vocabulary]:
+            rows = getattr(samples, name)
+            columns[name] = rows * (rows < size)
+    return replace(samples, **columns)
+
+
+def _rows(samples: Batch | Samples, vocabulary: str) -> list[Tensor]:
+    return [getattr(samples, name) for name in _LOOKUPS[vocabulary]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +168,11 @@ class SamplerState:
         """Before the first period; `users` and `items` are "int" or "string", the type of the ids."""
         histories = np.zeros((1, LENGTH), np.int32), np.zeros((1, LENGTH), np.int64)
         return SamplerState(Vocabulary.empty(users), Vocabulary.empty(items), *histories, np.empty(0, np.int64))
+
+    @property
+    def sizes(self) -> Sizes:
+        """Rows of each vocabulary's tables."""
+        return {USER: self.users.size, ITEM: self.items.size}
 
 
 def sample(
@@ -166,7 +210,7 @@ def sample(
         target = np.concatenate([target, drawn])
         label = np.concatenate([label, np.zeros(len(drawn), np.float32)])
     order = shuffle.permutation(len(row))
-    samples = _samples(found, user, row[order], target[order], label[order], len(state.items))
+    samples = _samples(found, user, row[order], target[order], label[order], state.sizes)
     return SamplerState(users, items, history_items, history_times, taken.pairs()), samples
 
 
@@ -176,7 +220,7 @@ def _samples(
     row: NDArray[np.int64],
     target: NDArray[np.int32],
     label: NDArray[np.float32],
-    known_items: int,
+    known: Sizes,
 ) -> Samples:
     history, offsets = found.flat(row)
     return Samples(
@@ -185,7 +229,8 @@ def _samples(
         labels=torch.from_numpy(label.astype(np.float32)),
         history=torch.from_numpy(history.astype(np.int64)),
         offsets=torch.from_numpy(offsets),
-        seen_items=torch.from_numpy(target <= known_items),
+        seen_users=torch.from_numpy(user[row] < known[USER]),
+        seen_items=torch.from_numpy(target < known[ITEM]),
     )
 
 

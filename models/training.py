@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from models.adam import Moments, dense_step, drift
-from models.base_models import AnyBaseModel
-from models.parameters import TABLES, Parameters
-from models.samples import Samples
+from models.base_models.protocol import BaseModel
+from models.parameters import Parameters, Sizes, Tables
+from models.samples import Samples, renumbered
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """A base model Θ_t with its optimizer state.
 
-    limits, initialisation: what rows born later are drawn with, beside the seed (`EmbeddingMlp.grown`).
+    limits, initialisation: what rows born later are drawn with, beside the seed (`BaseModel.grown`).
     """
 
     parameters: Parameters
@@ -34,22 +34,19 @@ class Snapshot:
     initialisation: int
 
     @staticmethod
-    def start(model: AnyBaseModel, user_rows: int, item_rows: int, seed: int, initialisation: int) -> Snapshot:
-        """A fresh model, on the CPU; the numbers of rows count the cold row."""
-        parameters = model.init(user_rows, item_rows, seed, initialisation)
-        limits = model.limits(user_rows, item_rows)
-        return Snapshot(parameters, Moments.start(parameters), limits, initialisation)
+    def start(base: BaseModel, sizes: Sizes, seed: int, initialisation: int) -> Snapshot:
+        """A fresh model, on the CPU."""
+        parameters = base.init(sizes, seed, initialisation)
+        return Snapshot(parameters, Moments.start(parameters, base.tables), base.limits(sizes), initialisation)
 
-    def grown(self, model: AnyBaseModel, user_rows: int, item_rows: int, seed: int) -> Snapshot:
+    def grown(self, base: BaseModel, sizes: Sizes, seed: int) -> Snapshot:
         """The snapshot with longer tables. Raises ValueError when a table would shrink."""
-        parameters = self.grow_parameters(model, self.parameters, user_rows, item_rows, seed)
+        parameters = self.grow_parameters(base, self.parameters, sizes, seed)
         return replace(self, parameters=parameters, moments=self.moments.grown(parameters))
 
-    def grow_parameters(
-        self, model: AnyBaseModel, older: Parameters, user_rows: int, item_rows: int, seed: int
-    ) -> Parameters:
+    def grow_parameters(self, base: BaseModel, older: Parameters, sizes: Sizes, seed: int) -> Parameters:
         """An older Θ of the same trajectory with longer tables; rows born after it have their initial values."""
-        return model.grown(older, self.limits, user_rows, item_rows, seed, self.initialisation)
+        return base.grown(older, self.limits, sizes, seed, self.initialisation)
 
     def to(self, device: torch.device | str) -> Snapshot:
         """The same snapshot on another device."""
@@ -60,7 +57,7 @@ class Snapshot:
         )
 
 
-def train(snapshot: Snapshot, model: AnyBaseModel, samples: Samples, learning_rate: float, batch: int) -> Snapshot:
+def train(snapshot: Snapshot, base: BaseModel, samples: Samples, learning_rate: float, batch: int) -> Snapshot:
     """The snapshot after one pass over `samples` in their order, `batch` of them a step, by Adam.
 
     Equal to dense Adam over the whole tables but for rounding. Raises ValueError when a sample looks up a cold row, or
@@ -68,12 +65,12 @@ def train(snapshot: Snapshot, model: AnyBaseModel, samples: Samples, learning_ra
     """
     if not len(samples):
         return snapshot
-    rows, local = _renumbered(snapshot.parameters, samples)
+    rows, local = _renumbered(snapshot.parameters, base.tables, samples)
     parameters, first, second = _gathered(snapshot, rows)
     names = list(parameters)
     steps = [tensor.new_full((), snapshot.moments.step, dtype=torch.float32) for tensor in parameters.values()]
     for minibatch in local.batches(batch):
-        _, gradients = model.gradients(parameters, minibatch)
+        _, gradients = base.gradients(parameters, minibatch)
         dense_step(
             list(parameters.values()),
             [gradients[name] for name in names],
@@ -86,19 +83,21 @@ def train(snapshot: Snapshot, model: AnyBaseModel, samples: Samples, learning_ra
     return _written_back(snapshot, rows, parameters, Moments(end, first, second, {}), learning_rate)
 
 
-def _renumbered(parameters: Parameters, samples: Samples) -> tuple[dict[str, Tensor], Samples]:
+def _renumbered(parameters: Parameters, tables: Tables, samples: Samples) -> tuple[dict[str, Tensor], Samples]:
     """For each table the rows that the samples look up, int64 ascending, and the samples with places in these."""
-    users, user_places = _distinct("user", samples.users, len(parameters["user"]))
-    both = torch.cat([samples.items, samples.history])
-    items, item_places = _distinct("item", both, len(parameters["item"]))
-    targets, history = item_places[: len(samples)], item_places[len(samples) :]
-    return {"user": users, "item": items}, replace(samples, users=user_places, items=targets, history=history)
+    found = {
+        vocabulary: _distinct(table, torch.cat(samples.rows(vocabulary)), len(parameters[table]))
+        for table, vocabulary in tables.items()
+    }
+    rows = {table: found[vocabulary][0] for table, vocabulary in tables.items()}
+    return rows, renumbered(samples, {vocabulary: places for vocabulary, (_, places) in found.items()})
 
 
 def _distinct(table: str, lookups: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The distinct values of `lookups`, ascending, and each lookup's place among them; by marks, not by sorting."""
-    low, high = (int(bound) for bound in lookups.aminmax())
-    if low < 1 or high >= size:
+    """The distinct values of `lookups`, ascending, and the place of each row of the table among them (undefined for
+    the others); by marks, not by sorting."""
+    low, high = (int(bound) for bound in lookups.aminmax()) if len(lookups) else (1, 1)
+    if low < 1 or high >= max(size, 2):
         raise ValueError(
             f"samples to train on look up rows {low} to {high} of table {table!r}, which has 1 to {size - 1}"
         )
@@ -107,7 +106,7 @@ def _distinct(table: str, lookups: Tensor, size: int) -> tuple[Tensor, Tensor]:
     rows = marked.nonzero()[:, 0]
     places = rows.new_empty(size)
     places[rows] = torch.arange(len(rows), device=rows.device)
-    return rows, places.index_select(0, lookups)
+    return rows, places
 
 
 def _gathered(
@@ -133,7 +132,7 @@ def _written_back(
     moments = before.moments
     tensors, first, second = dict(parameters), dict(trained.first), dict(trained.second)
     stands = {}
-    for name in TABLES:
+    for name in rows:
         stands[name] = moments.stands[name].index_fill(0, rows[name], trained.step)
         moving = moments.moving(name)
         moving = moving[stands[name][moving] < trained.step]

@@ -40,12 +40,13 @@ def flatten(state: Any) -> dict[str, Leaf]:
     return leaves
 
 
-def restore(cls: type[State], leaves: Mapping[str, Leaf]) -> State:
+def restore(cls: type[State], leaves: Mapping[str, Leaf], kinds: Mapping[str, Any] | None = None) -> State:
     """The state of class `cls` whose leaves these are (the same objects, not copies).
 
+    kinds: the annotation of what lies at a path, where `cls` does not know it and says Any.
     Raises ValueError, naming the path, when a leaf is missing, has another type, or belongs to no field.
     """
-    reader = _Reader(leaves)
+    reader = _Reader(leaves, kinds or {})
     state: State = reader.dataclass(cls, "")
     if left := sorted(leaves.keys() - reader.used):
         raise ValueError(f"{cls.__name__} has no {', '.join(left[:5])}")
@@ -91,8 +92,9 @@ def _utf8(path: str, text: Any) -> bytes:
 class _Reader:
     """Puts values together by their annotations and notes which leaves it has used."""
 
-    def __init__(self, leaves: Mapping[str, Leaf]) -> None:
+    def __init__(self, leaves: Mapping[str, Leaf], kinds: Mapping[str, Any]) -> None:
         self._leaves = leaves
+        self._kinds = kinds
         self.used: set[str] = set()
 
     def dataclass(self, cls: Any, prefix: str) -> Any:
@@ -100,6 +102,7 @@ class _Reader:
         return cls(**{field.name: self._value(hints[field.name], prefix + field.name) for field in fields(cls)})
 
     def _value(self, hint: Any, path: str) -> Any:
+        hint = self._kinds.get(path, hint)
         origin, inner = get_origin(hint), get_args(hint)
         if origin is Union or origin is types.UnionType:
             return self._one_of(inner, path)

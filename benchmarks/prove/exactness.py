@@ -20,8 +20,8 @@ from torch import Tensor
 
 from models.base_models.embedding_mlp import EmbeddingMlp
 from models.meta_generators.generation import generate, zero_state
-from models.meta_generators.sheets import columns_of, grus, initial_weights, mlp_names
-from models.parameters import Parameters
+from models.meta_generators.sheets import MLP, columns_of, grus, initial_weights, mlp_names
+from models.parameters import ITEM, USER, Parameters
 from models.randomness import rng
 from models.samples import Batch
 
@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 LAWS = ("tests/models/test_gru.py", "tests/models/test_generator.py", "tests/models/test_embedding_mlp.py")
 METRICS = ("tests/models/test_metrics.py", "tests/models/test_training.py", "tests/models/test_adam.py")
 USERS, ITEMS, SAMPLES, LENGTH = 300, 200, 256, 30
+SIZES = {USER: USERS, ITEM: ITEMS}
+TABLES = EmbeddingMlp().tables
 
 
 def run() -> dict[str, Any]:
@@ -67,7 +69,7 @@ def load_reference() -> ModuleType:
 def base_gradient(reference: ModuleType) -> float:
     """Our float32 gradient of one batch against float64 autograd through the baseline's forward pass."""
     model = EmbeddingMlp()
-    parameters = {name: 10 * tensor for name, tensor in model.init(USERS, ITEMS, 0, 0).items()}
+    parameters = {name: 10 * tensor for name, tensor in model.init(SIZES, 0, 0).items()}
     batch, padded = random_batch()
     _, ours = model.gradients(parameters, batch)
     doubles = {name: tensor.double().requires_grad_() for name, tensor in parameters.items()}
@@ -80,9 +82,9 @@ def base_gradient(reference: ModuleType) -> float:
 def generation(reference: ModuleType) -> float:
     """Our Θ* of a window of three snapshots against the baseline's, from the same GRU weights."""
     model = EmbeddingMlp()
-    window = [model.init(USERS, ITEMS, seed, 0) for seed in range(3)]
-    weights = initial_weights(window[0], 4, False, rng(0, 0, "exactness"))
-    _, ours = generate(weights, zero_state(window[0], 4), None, window, False)
+    window = [model.init(SIZES, seed, 0) for seed in range(3)]
+    weights = initial_weights(window[0], model.tables, 4, False, rng(0, 0, "exactness"))
+    _, ours = generate(weights, zero_state(window[0], model.tables, 4), None, window, model.tables, False)
     plain = reference.Generator(window[0])
     plain.w = plain_weights(weights, window[0])
     outputs, _ = plain.run(window, plain.zeros(window[0]), None)
@@ -92,14 +94,14 @@ def generation(reference: ModuleType) -> float:
 def plain_weights(weights: Tensor, like: Parameters) -> dict[str, Tensor]:
     """Our flat ω under the baseline's names: one GRU per table column, one per scalar of each MLP tensor."""
     named = {}
-    views = grus(weights, columns_of(like), 4)
+    views = grus(weights, columns_of(like, TABLES), 4)
     first = 0
-    for tensor in ("user", "item", *mlp_names(like)):
-        table = tensor in ("user", "item")
+    for tensor in (*TABLES, *mlp_names(like, TABLES)):
+        table = tensor in TABLES
         count = like[tensor].shape[1] if table else like[tensor].numel()
         own = slice(0, count) if table else slice(first, first + count)
         first += 0 if table else count
-        gru = views[tensor if table else "mlp"]
+        gru = views[tensor if table else MLP]
         gates, candidate = gru.gates[own], gru.candidate[own]
         for name, part in (("z", gates[:, :4]), ("r", gates[:, 4:]), ("g", candidate)):
             named[f"{tensor}.u{name}"] = part[:, :, :1].transpose(1, 2)

@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.parameters import TABLES, Parameters
+from models.parameters import ITEM, USER, Parameters, Sizes, Tables
 from models.randomness import uniform_rows
 from models.samples import Batch
 
@@ -30,10 +30,11 @@ from models.samples import Batch
 class EmbeddingMlp:
     """Settings of the model. width: of both tables; hidden: outputs of the ReLU layers.
 
-    Its parameters: "user" [user_rows, width], "item" [item_rows, width], and for each layer n = 1 ... N "wn" [in, out]
-    and "bn" [out]; the input is 3 · width wide, the last layer has one output.
+    Its parameters: tables "user" and "item" [rows, width], and for each layer n = 1 ... N "wn" [in, out] and "bn"
+    [out]; the input is 3 · width wide, the last layer has one output.
     """
 
+    tables: ClassVar[Tables] = {"user": USER, "item": ITEM}
     name: Literal["embedding-mlp"] = "embedding-mlp"
     width: int = 8
     hidden: tuple[int, ...] = (12, 6)
@@ -42,23 +43,18 @@ class EmbeddingMlp:
         if self.width < 1 or min(self.hidden, default=1) < 1:
             raise ValueError(f"width and hidden must be positive, got {self.width} and {self.hidden}")
 
-    def limits(self, user_rows: int, item_rows: int) -> dict[str, float]:
-        """Glorot's limit of each table, for its number of ids (row 0 is none): rows are uniform in ± this.
+    def limits(self, sizes: Sizes) -> dict[str, float]:
+        """Glorot's limit of each table, for its number of ids (row 0 is none)."""
+        return {table: (6 / (sizes[of] - 1 + self.width)) ** 0.5 for table, of in self.tables.items()}
 
-        Fixed when a model begins, and kept, so that rows born later come from the same distribution.
-        """
-        rows = {"user": user_rows, "item": item_rows}
-        return {table: (6 / (rows[table] - 1 + self.width)) ** 0.5 for table in TABLES}
-
-    def init(self, user_rows: int, item_rows: int, seed: int, initialisation: int) -> Parameters:
-        """Fresh parameters: Glorot uniform weights, zero biases, zero cold rows; `*_rows` count the cold row.
+    def init(self, sizes: Sizes, seed: int, initialisation: int) -> Parameters:
+        """Fresh parameters: Glorot uniform weights, zero biases, zero cold rows.
 
         Biases drawn at random would leave half of the ReLUs dead beside embeddings this small.
         Raises ValueError when a table has no room for its cold row.
         """
-        empty = {table: torch.zeros(1, self.width) for table in TABLES}
-        limits = self.limits(user_rows, item_rows)
-        tensors = dict(self.grown(empty, limits, user_rows, item_rows, seed, initialisation))
+        empty = {table: torch.zeros(1, self.width) for table in self.tables}
+        tensors = dict(self.grown(empty, self.limits(sizes), sizes, seed, initialisation))
         for n, (fan_in, fan_out) in enumerate(pairwise(self._widths()), 1):
             limit = (6 / (fan_in + fan_out)) ** 0.5
             tensors[f"w{n}"] = _drawn(f"w{n}", range(fan_in), fan_out, limit, seed, initialisation)
@@ -66,22 +62,16 @@ class EmbeddingMlp:
         return tensors
 
     def grown(
-        self,
-        parameters: Parameters,
-        limits: Mapping[str, float],
-        user_rows: int,
-        item_rows: int,
-        seed: int,
-        initialisation: int,
+        self, parameters: Parameters, limits: Mapping[str, float], sizes: Sizes, seed: int, initialisation: int
     ) -> Parameters:
-        """The parameters with tables of `user_rows` and `item_rows` rows, cold row included; tensors are shared.
+        """The parameters with tables of these sizes; tensors are shared.
 
         A new row depends on (seed, initialisation, table, row) and the limits alone: it is what it would have been,
         had the model begun with it. Raises ValueError when a table is longer already.
         """
         tensors = dict(parameters)
-        for table, rows in zip(TABLES, (user_rows, item_rows), strict=True):
-            known = tensors[table]
+        for table, vocabulary in self.tables.items():
+            known, rows = tensors[table], sizes[vocabulary]
             if rows < len(known):
                 raise ValueError(f"table {table!r} has {len(known)} rows and cannot shrink to {rows}")
             if rows > len(known):

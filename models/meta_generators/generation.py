@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.meta_generators.gru import Gru, forward, output
 from models.meta_generators.sheets import columns_of, from_sheets, grus, to_sheets
-from models.parameters import Parameters
+from models.parameters import Parameters, Tables
 
 CHUNKS = {"cpu": 2048}
 """Rows at a time by kind of device. With 8 columns and hidden size 4 a CPU's buffers are then 256 KiB, small enough for
@@ -25,16 +25,16 @@ HiddenState = Mapping[str, Tensor]
 """Per sheet [rows, columns, H]: the state before the first step of the window. Never changed in place."""
 
 
-def zero_state(parameters: Parameters, hidden: int) -> dict[str, Tensor]:
+def zero_state(parameters: Parameters, tables: Tables, hidden: int) -> dict[str, Tensor]:
     """The hidden state before the first window has slid."""
-    sheets = to_sheets(parameters)
+    sheets = to_sheets(parameters, tables)
     return {name: sheet.new_zeros(*sheet.shape, hidden) for name, sheet in sheets.items()}
 
 
-def grown_state(state: HiddenState, parameters: Parameters) -> dict[str, Tensor]:
+def grown_state(state: HiddenState, parameters: Parameters, tables: Tables) -> dict[str, Tensor]:
     """The state with a row for every row of `parameters`: a row born later starts from zeros."""
     grown: dict[str, Tensor] = {}
-    for name, sheet in to_sheets(parameters).items():
+    for name, sheet in to_sheets(parameters, tables).items():
         missing = len(sheet) - len(state[name])
         known = state[name]
         grown[name] = torch.cat([known, known.new_zeros(missing, *known.shape[1:])]) if missing else known
@@ -46,6 +46,7 @@ def generate(
     state: HiddenState,
     outgoing: Parameters | None,
     window: Sequence[Parameters],
+    tables: Tables,
     residual: bool,
     chunk: int | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -57,10 +58,10 @@ def generate(
     """
     newest = window[-1]
     chunk = chunk or CHUNKS.get(weights.device.type, CHUNK_ELSEWHERE)
-    state = grown_state(state, newest)
+    state = grown_state(state, newest, tables)
     hidden = next(iter(state.values())).shape[-1]
-    cells = grus(weights, columns_of(newest), hidden)
-    snapshots = [to_sheets(snapshot) for snapshot in ([] if outgoing is None else [outgoing]) + list(window)]
+    cells = grus(weights, columns_of(newest, tables), hidden)
+    snapshots = [to_sheets(snapshot, tables) for snapshot in ([] if outgoing is None else [outgoing]) + list(window)]
     after = {name: known if outgoing is None else torch.empty_like(known) for name, known in state.items()}
     generated = {name: torch.empty_like(sheet) for name, sheet in snapshots[-1].items()}
     for name, cell in cells.items():
@@ -70,7 +71,7 @@ def generate(
             first, generated[name][rows] = _generate_rows(cell, state[name][rows], inputs, residual)
             if outgoing is not None:
                 after[name][rows] = first
-    return after, from_sheets(generated, newest)
+    return after, from_sheets(generated, newest, tables)
 
 
 def _generate_rows(cell: Gru, state: Tensor, inputs: Sequence[Tensor], residual: bool) -> tuple[Tensor, Tensor]:

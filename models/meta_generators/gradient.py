@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.base_models import AnyBaseModel
+from models.base_models.protocol import BaseModel
 from models.meta_generators.gru import Gru, Step, backward, forward, output
-from models.meta_generators.lookups import Needed, needed, renumbered
+from models.meta_generators.lookups import Needed, needed
 from models.meta_generators.sheets import MLP, columns_of, from_sheets, grus, to_sheets
 from models.parameters import Parameters
-from models.samples import Batch
+from models.samples import Batch, renumbered
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +45,21 @@ def window_gradient(
     sequences: Mapping[str, Tensor],
     like: Parameters,
     batches: Sequence[Batch | None],
-    model: AnyBaseModel,
+    base: BaseModel,
 ) -> Tensor:
     """Gradient [P] with respect to ω of the losses of a window's outputs, weighted 1, 2, ... over their sum.
 
     sequences: inputs and start states (lookups.py), whose row numbers `batches` use; batches[i] is what output i is
     scored on, None for a period without samples; like: names and shapes of the base model's tensors.
     """
-    columns = columns_of(like)
-    users = needed(sequences["user"].shape[1], [[b.users] if b else [] for b in batches])
-    items = needed(sequences["item"].shape[1], [[b.items, b.history] if b else [] for b in batches])
-    mlp = Needed(users.rows.new_zeros(1), [1] * len(batches), users.rows.new_zeros(1))
-    rows = {"user": users, "item": items, MLP: mlp}
+    tables = base.tables
+    columns = columns_of(like, tables)
+    sizes = {vocabulary: sequences[table].shape[1] for table, vocabulary in tables.items()}
+    found = {of: needed(size, [b.rows(of) if b else [] for b in batches]) for of, size in sizes.items()}
+    places = {vocabulary: one.places for vocabulary, one in found.items()}
+    first = torch.zeros(1, dtype=torch.int64, device=weights.device)
+    rows = {table: found[vocabulary] for table, vocabulary in tables.items()}
+    rows[MLP] = Needed(first, [1] * len(batches), first)
     cells = grus(weights, columns, hidden)
     runs = {name: Run.of(cell, sequences[name], rows[name], residual) for name, cell in cells.items()}
     output_gradients = {name: [torch.zeros_like(table) for table in run.outputs] for name, run in runs.items()}
@@ -64,10 +67,9 @@ def window_gradient(
     for i, batch in enumerate(batches):
         if not batch:
             continue
-        generated = from_sheets({name: run.outputs[i] for name, run in runs.items()}, like)
-        scored = renumbered(batch, users.places, items.places)
-        _, gradients = model.gradients(generated, scored, scale=(i + 1) / total)
-        for name, sheet in to_sheets(gradients).items():
+        generated = from_sheets({name: run.outputs[i] for name, run in runs.items()}, like, tables)
+        _, gradients = base.gradients(generated, renumbered(batch, places), scale=(i + 1) / total)
+        for name, sheet in to_sheets(gradients, tables).items():
             output_gradients[name][i] = sheet
     gradient = torch.zeros_like(weights)
     for name, into in grus(gradient, columns, hidden).items():

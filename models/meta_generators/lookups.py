@@ -8,18 +8,15 @@ savings are exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from models.meta_generators.generation import HiddenState
 from models.meta_generators.sheets import MLP, to_sheets
-from models.parameters import Parameters
-from models.samples import Batch, Samples
-
-AnySamples = TypeVar("AnySamples", Batch, Samples)
+from models.parameters import Parameters, Tables, sizes_of
+from models.samples import Samples, renumbered
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,17 +32,20 @@ class LocalWindow:
     targets: tuple[Samples, ...]
 
     @staticmethod
-    def of(window: Sequence[Parameters], state: HiddenState, targets: Sequence[Samples]) -> LocalWindow:
+    def of(window: Sequence[Parameters], tables: Tables, state: HiddenState, targets: Sequence[Samples]) -> LocalWindow:
         """Cut down `window`, whose snapshots and hidden `state` have equal numbers of rows."""
-        sheets = [to_sheets(snapshot) for snapshot in window]
-        users = needed(len(sheets[0]["user"]), [[target.users for target in targets]])
-        columns = [rows for target in targets for rows in (target.items, target.history)]
-        items = needed(len(sheets[0]["item"]), [columns])
+        sheets = [to_sheets(snapshot, tables) for snapshot in window]
+        found = {
+            vocabulary: needed(size, [[rows for target in targets for rows in target.rows(vocabulary)]])
+            for vocabulary, size in sizes_of(window[0], tables).items()
+        }
         sequences = {}
-        for name, rows in (("user", users.rows), ("item", items.rows), (MLP, slice(None))):
+        for name in sheets[0]:
+            rows = slice(None) if name == MLP else found[tables[name]].rows
             inputs = torch.stack([sheet[name][rows] for sheet in sheets], dim=-1)
             sequences[name] = torch.cat([inputs, state[name][rows]], dim=-1).flatten(1).t().contiguous()
-        return LocalWindow(sequences, tuple(renumbered(target, users.places, items.places) for target in targets))
+        places = {vocabulary: one.places for vocabulary, one in found.items()}
+        return LocalWindow(sequences, tuple(renumbered(target, places) for target in targets))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +75,3 @@ def needed(total: int, lookups: Sequence[Sequence[Tensor]]) -> Needed:
     places = torch.empty(total, dtype=torch.int64, device=device)
     places[rows] = torch.arange(len(rows), device=device)
     return Needed(rows, [sum(counts[i:]) for i in range(len(counts))], places)
-
-
-def renumbered(samples: AnySamples, users: Tensor, items: Tensor) -> AnySamples:
-    """The same samples with other row numbers: user r becomes users[r], item r items[r]."""
-    return replace(
-        samples,
-        users=users.index_select(0, samples.users),
-        items=items.index_select(0, samples.items),
-        history=items.index_select(0, samples.history),
-    )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from models.adam import dense_step
-from models.base_models import AnyBaseModel
+from models.base_models.protocol import BaseModel
 from models.meta_generators.generation import HiddenState, grown_state
 from models.meta_generators.gradient import window_gradient
 from models.meta_generators.lookups import LocalWindow
@@ -59,7 +59,7 @@ def train_generator(
     recipe: Recipe,
     window: Sequence[Parameters],
     targets: Sequence[Samples],
-    model: AnyBaseModel,
+    base: BaseModel,
 ) -> Generator:
     """Train on `targets`, of which target i is the period after snapshot i of `window`; both oldest first.
 
@@ -68,8 +68,8 @@ def train_generator(
     """
     if len(window) != len(targets):
         raise ValueError(f"{len(window)} snapshots cannot be scored on {len(targets)} periods")
-    state = grown_state(generator.hidden, window[-1])
-    local = LocalWindow.of(window, state, targets)
+    state = grown_state(generator.hidden, window[-1], base.tables)
+    local = LocalWindow.of(window, base.tables, state, targets)
     minibatches = [list(target.batches(recipe.batch)) for target in local.targets]
     weights, served = generator.weights.clone(), generator.served.clone()
     restart = recipe.average is None
@@ -77,7 +77,7 @@ def train_generator(
     adam_steps = weights.new_full((), 0 if restart else generator.step, dtype=torch.float32)
     for s in range(len(minibatches[-1])):
         batches = [target[s % len(target)] if target else None for target in minibatches]
-        gradient = window_gradient(weights, recipe.hidden, recipe.residual, local.sequences, window[-1], batches, model)
+        gradient = window_gradient(weights, recipe.hidden, recipe.residual, local.sequences, window[-1], batches, base)
         step = generator.step + s + 1
         dense_step([weights], [gradient], [moments[0]], [moments[1]], [adam_steps], recipe.learning_rate)
         served.lerp_(weights, 1.0 if recipe.average is None else 1.0 / min(recipe.average, step))

@@ -15,13 +15,14 @@ from typing import Literal
 
 import torch
 
-from models.base_models import AnyBaseModel
+from models.base_models.protocol import BaseModel
 from models.meta_generators.generation import generate, grown_state, zero_state
 from models.meta_generators.sheets import initial_weights
 from models.meta_generators.training import Generator, Recipe, train_generator
 from models.parameters import Parameters
 from models.randomness import rng
 from models.samples import Samples
+from models.training import Snapshot
 
 
 @dataclass(frozen=True)
@@ -47,35 +48,36 @@ class GruMethod(ABC):
     def recipe(self) -> Recipe:
         """How the generator is trained."""
 
-    def start(self, parameters: Parameters, seed: int) -> Generator:
+    def start(self, base: BaseModel, snapshot: Snapshot, periods: Sequence[Samples], seed: int) -> Generator:
         """An untrained generator, drawn from the stream "generator/<method>" of period 0."""
         draw = rng(seed, 0, f"generator/{self.method}")
-        weights = initial_weights(parameters, self.hidden, self.recipe.residual, draw)
+        weights = initial_weights(snapshot.parameters, base.tables, self.hidden, self.recipe.residual, draw)
         moments = torch.zeros(2, len(weights), device=weights.device)
-        return Generator(weights, weights, moments, 0, zero_state(parameters, self.hidden))
+        return Generator(weights, weights, moments, 0, zero_state(snapshot.parameters, base.tables, self.hidden))
 
     def train(
         self,
         state: Generator,
+        base: BaseModel,
         window: Sequence[Parameters],
         targets: Sequence[Samples],
-        model: AnyBaseModel,
         seed: int,
         period: int,
     ) -> Generator:
         """Train the generator on the closed period and those before it; nothing is drawn, samples are in order."""
-        return train_generator(state, self.recipe, window[-self.window :], targets[-self.window :], model)
+        return train_generator(state, self.recipe, window[-self.window :], targets[-self.window :], base)
 
     def candidate(
-        self, state: Generator, outgoing: Parameters | None, window: Sequence[Parameters]
+        self, state: Generator, base: BaseModel, outgoing: Parameters | None, window: Sequence[Parameters]
     ) -> tuple[Generator, Parameters]:
         """Θ* from the newest snapshots; the newest itself until the generator was trained, so that nothing random
         is ever served."""
         if state.step == 0:
-            return replace(state, hidden=grown_state(state.hidden, window[-1])), window[-1]
+            return replace(state, hidden=grown_state(state.hidden, window[-1], base.tables)), window[-1]
         snapshots = [*([] if outgoing is None else [outgoing]), *window][-(self.window + 1) :]
         left = snapshots.pop(0) if len(snapshots) > self.window else None
-        hidden, candidate = generate(state.served, state.hidden, left, snapshots, self.recipe.residual)
+        recipe = self.recipe
+        hidden, candidate = generate(state.served, state.hidden, left, snapshots, base.tables, recipe.residual)
         return replace(state, hidden=hidden), candidate
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from models.base_models import AnyBaseModel
+from models.base_models.protocol import BaseModel
 from models.parameters import Parameters
 from models.samples import Samples
+from models.training import Snapshot
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,16 @@ class Iu:
     method: Literal["iu"] = "iu"
     window: ClassVar[int] = 1
 
-    def start(self, parameters: Parameters, seed: int) -> NoState:
+    def start(self, base: BaseModel, snapshot: Snapshot, periods: Sequence[Samples], seed: int) -> NoState:
         """There is no state."""
         return NoState()
 
     def train(
         self,
         state: NoState,
+        base: BaseModel,
         window: Sequence[Parameters],
         targets: Sequence[Samples],
-        model: AnyBaseModel,
         seed: int,
         period: int,
     ) -> NoState:
@@ -40,7 +41,7 @@ class Iu:
         return state
 
     def candidate(
-        self, state: NoState, outgoing: Parameters | None, window: Sequence[Parameters]
+        self, state: NoState, base: BaseModel, outgoing: Parameters | None, window: Sequence[Parameters]
     ) -> tuple[NoState, Parameters]:
         """The newest snapshot."""
         return state, window[-1]

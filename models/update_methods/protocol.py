@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from models.base_models import AnyBaseModel
+from models.base_models.protocol import BaseModel
 from models.parameters import Parameters
 from models.samples import Samples
+from models.training import Snapshot
 
 State = TypeVar("State")
 
@@ -23,15 +24,19 @@ class UpdateMethod(Protocol[State]):
     def window(self) -> int:
         """How many snapshots it looks at, at least 1."""
 
-    def start(self, parameters: Parameters, seed: int) -> State:
-        """State before anything was learned; called once, with the first snapshot, on whose device it lives."""
+    def start(self, base: BaseModel, snapshot: Snapshot, periods: Sequence[Samples], seed: int) -> State:
+        """State before anything was learned; called once, when pretraining is over.
+
+        snapshot: the first one, on whose device the state lives; periods: what it was pretrained on, oldest first, the
+        last of them once only. Annotate the class that is returned: a stored state is restored by it.
+        """
 
     def train(
         self,
         state: State,
+        base: BaseModel,
         window: Sequence[Parameters],
         targets: Sequence[Samples],
-        model: AnyBaseModel,
         seed: int,
         period: int,
     ) -> State:
@@ -43,7 +48,7 @@ class UpdateMethod(Protocol[State]):
         """
 
     def candidate(
-        self, state: State, outgoing: Parameters | None, window: Sequence[Parameters]
+        self, state: State, base: BaseModel, outgoing: Parameters | None, window: Sequence[Parameters]
     ) -> tuple[State, Parameters]:
         """What this method would serve next; called once the base model was trained on the closed period.
 

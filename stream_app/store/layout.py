@@ -29,10 +29,11 @@ import msgpack
 from stream_app.errors import IncompatibleState, StoreCorrupted
 from stream_app.store.database import Database, exists
 
-FORMATS = {"journal": (1, 2), "store": (1,)}
+FORMATS = {"journal": (1, 2), "store": (2,)}
 """Format numbers that are read, by kind of database; the last is written.
 
-Journal 2: run and topic ids in the state, late rows that wait.
+Journal 2: run and topic ids in the state, late rows that wait. Store 2: what an update method may remember of its own;
+one of format 1 says nothing of users seen before, and no state can be made from it.
 """
 
 STATE = b"state"

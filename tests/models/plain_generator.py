@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.base_models.embedding_mlp import EmbeddingMlp
 from models.meta_generators.gru import Gru
 from models.meta_generators.sheets import columns_of, from_sheets, grus, to_sheets
 from models.parameters import Parameters
 from models.samples import Batch, Samples
 
 Sheets = dict[str, Tensor]
+TABLES = EmbeddingMlp().tables
 
 
 def gru_step(gru: Gru, h: Tensor, x: Tensor, residual: bool) -> tuple[Tensor, Tensor]:
@@ -36,13 +38,13 @@ def run(
 ) -> tuple[list[Parameters], list[Sheets]]:
     """All outputs of a window, and the hidden states after each step."""
     size = hidden["user"].shape[-1]
-    cells = grus(weights, columns_of(window[0]), size)
+    cells = grus(weights, columns_of(window[0], TABLES), size)
     outputs, states = [], []
     for snapshot in window:
-        steps = {n: gru_step(cells[n], hidden[n], x, residual) for n, x in to_sheets(snapshot).items()}
+        steps = {n: gru_step(cells[n], hidden[n], x, residual) for n, x in to_sheets(snapshot, TABLES).items()}
         hidden = {n: h for n, (h, _) in steps.items()}
         states.append(hidden)
-        outputs.append(from_sheets({n: y for n, (_, y) in steps.items()}, snapshot))
+        outputs.append(from_sheets({n: y for n, (_, y) in steps.items()}, snapshot, TABLES))
     return outputs, states
 
 
@@ -91,16 +93,19 @@ def samples_of(count: int, users: int = 12, items: int = 15, seed: int = 0) -> S
     columns = [torch.from_numpy(draw.integers(1, rows, n)) for rows, n in ((users, count), (items, count))]
     history = torch.from_numpy(draw.integers(1, items, int(lengths.sum())))
     labels = torch.from_numpy(draw.integers(0, 2, count).astype(np.float32))
-    return Samples(*columns, labels, history, offsets, torch.ones(count, dtype=torch.bool))
+    seen = torch.ones(count, dtype=torch.bool)
+    return Samples(*columns, labels, history, offsets, seen, seen)
 
 
 def state_of(window: Sequence[Parameters], size: int = 4, seed: int = 9) -> Sheets:
     """A hidden state that is not zero."""
     draw = np.random.default_rng(seed)
-    return {n: torch.from_numpy(draw.uniform(-0.8, 0.8, (*s.shape, size))) for n, s in to_sheets(window[0]).items()}
+    return {
+        n: torch.from_numpy(draw.uniform(-0.8, 0.8, (*s.shape, size))) for n, s in to_sheets(window[0], TABLES).items()
+    }
 
 
 def weights_of(parameters: Parameters, size: int = 4, seed: int = 3) -> Tensor:
     """Weights ω, float64, none of them zero."""
-    total = sum(count * (3 * size * (1 + size) + size + 1) for count in columns_of(parameters).values())
+    total = sum(count * (3 * size * (1 + size) + size + 1) for count in columns_of(parameters, TABLES).values())
     return torch.from_numpy(np.random.default_rng(seed).normal(0, 0.4, total))

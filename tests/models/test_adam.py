@@ -57,16 +57,19 @@ def test_dense_step_equals_the_formula() -> None:
     assert float(steps[0]) == len(gradients)
 
 
+TABLES = {"user": "user", "item": "item"}
+
+
 def tables(users: int) -> dict[str, Tensor]:
     return {"user": torch.zeros(users, 2), "item": torch.zeros(2, 2), "w1": torch.zeros(3)}
 
 
 def test_rows_that_were_never_trained_are_not_moving() -> None:
-    assert Moments.start(tables(5)).moving("user").tolist() == []
+    assert Moments.start(tables(5), TABLES).moving("user").tolist() == []
 
 
 def test_a_row_moves_until_its_momentum_is_forgotten() -> None:
-    start = Moments.start(tables(5))
+    start = Moments.start(tables(5), TABLES)
     stands = {
         **start.stands,
         "user": torch.tensor([0, 1_000, 1_000 - FORGOTTEN + 1, 1_000 - FORGOTTEN, 1], dtype=torch.int32),
@@ -75,7 +78,7 @@ def test_a_row_moves_until_its_momentum_is_forgotten() -> None:
 
 
 def test_moments_decay_to_the_step_at_which_they_are_needed() -> None:
-    start = Moments.start(tables(4))
+    start = Moments.start(tables(4), TABLES)
     ones = {**start.first, "user": torch.ones(4, 2)}
     stands = {**start.stands, "user": torch.tensor([0, 500, 490, 100], dtype=torch.int32)}
     first, second = Moments(500, ones, ones, stands).at_step("user", torch.tensor([1, 2, 3]))
@@ -85,7 +88,7 @@ def test_moments_decay_to_the_step_at_which_they_are_needed() -> None:
 
 
 def test_new_rows_have_no_moments() -> None:
-    grown = Moments.start(tables(2)).grown(tables(7))
+    grown = Moments.start(tables(2), TABLES).grown(tables(7))
     assert grown.first["user"].shape == grown.second["user"].shape == (7, 2)
     assert grown.stands["user"].tolist() == [0] * 7
     assert grown.stands["user"].dtype == torch.int32

@@ -10,19 +10,20 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from models.base_models.embedding_mlp import EmbeddingMlp
-from models.parameters import TABLES, Parameters
+from models.parameters import ITEM, USER, Parameters
 from models.samples import Batch
 
 MODEL = EmbeddingMlp()
 USERS, ITEMS = 40, 30
+SIZES = {USER: USERS + 1, ITEM: ITEMS + 1}
 
 
 def parameters(seed: int = 0, spread: float = 20.0) -> Parameters:
     """Initial parameters with larger tables and biases off zero, so that every part of the gradient is exercised."""
-    drawn = dict(MODEL.init(USERS + 1, ITEMS + 1, seed, 0))
+    drawn = dict(MODEL.init(SIZES, seed, 0))
     generator = torch.Generator().manual_seed(seed)
     for name in drawn:
-        if name in TABLES:
+        if name in MODEL.tables:
             drawn[name] = drawn[name] * spread
         elif name.startswith("b"):
             drawn[name] = torch.rand(drawn[name].shape, generator=generator) - 0.3
@@ -131,7 +132,7 @@ def test_a_row_that_no_sample_looks_up_has_no_gradient() -> None:
 
 def test_other_widths_and_depths_follow_the_same_mathematics() -> None:
     model = EmbeddingMlp(width=3, hidden=(5,))
-    p, batch = model.init(USERS + 1, ITEMS + 1, 0, 0), BATCHES["random"]
+    p, batch = model.init(SIZES, 0, 0), BATCHES["random"]
     q = {name: tensor.double().requires_grad_() for name, tensor in p.items()}
     bags = [q["item"][batch.history[a:b]] for a, b in zip(batch.offsets[:-1], batch.offsets[1:], strict=True)]
     pooled = torch.stack([bag.sum(0) / max(len(bag), 1) for bag in bags])
@@ -142,7 +143,7 @@ def test_other_widths_and_depths_follow_the_same_mathematics() -> None:
 
 
 def test_initial_values_are_glorot_uniform_with_zero_biases_and_zero_cold_rows() -> None:
-    p = MODEL.init(3001, 2001, 0, 0)
+    p = MODEL.init({USER: 3001, ITEM: 2001}, 0, 0)
     limits = {"user": (6 / 3008) ** 0.5, "item": (6 / 2008) ** 0.5}
     limits |= {"w1": (6 / 36) ** 0.5, "w2": (6 / 18) ** 0.5, "w3": (6 / 7) ** 0.5}
     shapes = {"w1": (24, 12), "b1": (12,), "w2": (12, 6), "b2": (6,), "w3": (6, 1), "b3": (1,)}
@@ -151,7 +152,7 @@ def test_initial_values_are_glorot_uniform_with_zero_biases_and_zero_cold_rows()
     for name, limit in limits.items():
         assert p[name].abs().max() <= limit * (1 + 1e-6)
         assert p[name].abs().max() > 0.6 * limit
-    for table in TABLES:
+    for table in MODEL.tables:
         assert (p[table][0] == 0).all()
         spread = p[table][1:].std() / (limits[table] / 3**0.5)
         assert 0.97 < spread < 1.03
@@ -160,25 +161,27 @@ def test_initial_values_are_glorot_uniform_with_zero_biases_and_zero_cold_rows()
 
 
 def test_seed_initialisation_and_tensor_decide_the_values_and_nothing_else() -> None:
-    first, again = MODEL.init(50, 50, 3, 0), MODEL.init(50, 50, 3, 0)
+    fifty = {USER: 50, ITEM: 50}
+    first, again = MODEL.init(fifty, 3, 0), MODEL.init(fifty, 3, 0)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    for other in (MODEL.init(50, 50, 4, 0), MODEL.init(50, 50, 3, 1)):
+    for other in (MODEL.init(fifty, 4, 0), MODEL.init(fifty, 3, 1)):
         assert all(not torch.equal(first[name], other[name]) for name in ("user", "item", "w1", "w2", "w3"))
     assert not torch.equal(first["user"], first["item"])
 
 
 def test_a_row_born_later_is_what_it_would_have_been_at_the_first() -> None:
-    whole = MODEL.init(201, 301, 5, 2)
-    limits = MODEL.limits(201, 301)
-    cut = {name: tensor[:20] if name in TABLES else tensor for name, tensor in whole.items()}
-    by_steps = MODEL.grown(MODEL.grown(cut, limits, 21, 300, 5, 2), limits, 201, 301, 5, 2)
+    sizes = {USER: 201, ITEM: 301}
+    whole = MODEL.init(sizes, 5, 2)
+    limits = MODEL.limits(sizes)
+    cut = {name: tensor[:20] if name in MODEL.tables else tensor for name, tensor in whole.items()}
+    by_steps = MODEL.grown(MODEL.grown(cut, limits, {USER: 21, ITEM: 300}, 5, 2), limits, sizes, 5, 2)
     assert all(torch.equal(by_steps[name], whole[name]) for name in whole)
 
 
 def test_growth_keeps_trained_rows_and_leaves_its_argument() -> None:
     small = parameters()
     before = {name: tensor.clone() for name, tensor in small.items()}
-    large = MODEL.grown(small, MODEL.limits(USERS + 1, ITEMS + 1), 90, ITEMS + 1, 0, 0)
+    large = MODEL.grown(small, MODEL.limits(SIZES), SIZES | {USER: 90}, 0, 0)
     assert len(large["user"]) == 90
     assert torch.equal(large["user"][: USERS + 1], before["user"])
     assert all(torch.equal(small[name], before[name]) for name in small)
@@ -186,9 +189,9 @@ def test_growth_keeps_trained_rows_and_leaves_its_argument() -> None:
 
 def test_a_table_that_would_shrink_is_refused() -> None:
     with pytest.raises(ValueError, match="user"):
-        MODEL.grown(parameters(), MODEL.limits(5, 5), USERS, ITEMS + 1, 0, 0)
+        MODEL.grown(parameters(), MODEL.limits({USER: 5, ITEM: 5}), SIZES | {USER: USERS}, 0, 0)
     with pytest.raises(ValueError, match="user"):
-        MODEL.init(0, 5, 0, 0)
+        MODEL.init({USER: 0, ITEM: 5}, 0, 0)
 
 
 @pytest.mark.parametrize("settings", [{"width": 0}, {"hidden": (12, 0)}])

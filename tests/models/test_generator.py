@@ -37,7 +37,7 @@ def gradient_of(
     targets: Sequence[Samples],
     residual: bool,
 ) -> Tensor:
-    local = LocalWindow.of(window, hidden, targets)
+    local = LocalWindow.of(window, MODEL.tables, hidden, targets)
     size = hidden["user"].shape[-1]
     batches = batches_of(local.targets)
     return window_gradient(weights, size, residual, local.sequences, window[-1], batches, MODEL)
@@ -57,20 +57,21 @@ def gradient_by_autograd(
 
 def test_sheets_hold_every_scalar_once_and_give_it_back() -> None:
     parameters = plain.window_of(1)[0]
-    sheets = to_sheets(parameters)
+    sheets = to_sheets(parameters, MODEL.tables)
     assert {name: tuple(sheet.shape) for name, sheet in sheets.items()} == {
         "user": (12, 8),
         "item": (15, 8),
         MLP: (1, 24 * 12 + 12 + 12 * 6 + 6 + 6 + 1),
     }
     for shuffled in (parameters, dict(reversed(parameters.items()))):
-        back = from_sheets(to_sheets(shuffled), parameters)
+        back = from_sheets(to_sheets(shuffled, MODEL.tables), parameters, MODEL.tables)
         assert all(torch.equal(back[name], parameters[name]) for name in parameters)
 
 
 def test_first_weights_keep_to_the_glorot_limits_of_each_tensor() -> None:
     parameters = single(plain.window_of(1)[0])
-    cells = grus(initial_weights(parameters, 4, False, np.random.default_rng(0)), columns_of(parameters), 4)
+    drawn_weights = initial_weights(parameters, MODEL.tables, 4, False, np.random.default_rng(0))
+    cells = grus(drawn_weights, columns_of(parameters, MODEL.tables), 4)
     mlp = dict(zip(["b1", "b2", "b3", "w1", "w2", "w3"], [12, 6, 1, 288, 72, 6], strict=True))
     first = 0
     for name, columns in {"user": 8, "item": 8, **mlp}.items():
@@ -122,7 +123,7 @@ def test_gradient_of_looked_up_rows_equals_float64_autograd_through_whole_tables
     )
     expected = gradient_by_autograd(weights, hidden, window, targets, residual)
     assert float((got.double() - expected).norm() / expected.norm()) <= tolerance
-    columns = columns_of(window[0])
+    columns = columns_of(window[0], MODEL.tables)
     for name, cell in grus(got.double(), columns, 4).items():
         for part, wanted in vars(grus(expected, columns, 4)[name]).items():
             error = (getattr(cell, part) - wanted).abs().max() / wanted.abs().max()
@@ -145,7 +146,7 @@ def test_one_pass_of_k_plus_1_steps_equals_two_passes_over_whole_tables(chunk: i
     hidden, weights = plain.state_of(window), plain.weights_of(window[0])
     _, states = plain.run(weights, hidden, [outgoing, *window[:2]], residual)
     outputs, _ = plain.run(weights, states[0], window, residual)
-    after, generated = generate(weights, hidden, outgoing, window, residual, chunk)
+    after, generated = generate(weights, hidden, outgoing, window, MODEL.tables, residual, chunk)
     for name, tensor in outputs[-1].items():
         torch.testing.assert_close(generated[name], tensor, rtol=0, atol=1e-13)
     for name, state in states[0].items():
@@ -154,8 +155,8 @@ def test_one_pass_of_k_plus_1_steps_equals_two_passes_over_whole_tables(chunk: i
 
 def test_while_the_window_grows_the_hidden_state_stays() -> None:
     window = plain.window_of(2)
-    hidden, weights = zero_state(window[0], 4), plain.weights_of(window[0])
-    after, generated = generate(weights, hidden, None, window, residual=False)
+    hidden, weights = zero_state(window[0], MODEL.tables, 4), plain.weights_of(window[0])
+    after, generated = generate(weights, hidden, None, window, MODEL.tables, residual=False)
     outputs, _ = plain.run(weights, hidden, window, residual=False)
     assert all(not state.any() for state in after.values())
     torch.testing.assert_close(generated["item"], outputs[-1]["item"], rtol=0, atol=1e-13)
@@ -164,7 +165,7 @@ def test_while_the_window_grows_the_hidden_state_stays() -> None:
 def test_rows_born_later_start_from_zeros_and_others_keep_their_state() -> None:
     small, large = plain.window_of(1, users=12)[0], plain.window_of(1, users=14)[0]
     hidden = plain.state_of([small])
-    grown = grown_state(hidden, large)
+    grown = grown_state(hidden, large, MODEL.tables)
     assert torch.equal(grown["user"][:12], hidden["user"])
     assert grown["user"].shape == (14, 8, 4)
     assert not grown["user"][12:].any()
@@ -173,8 +174,8 @@ def test_rows_born_later_start_from_zeros_and_others_keep_their_state() -> None:
 
 def test_a_residual_generator_begins_as_the_newest_snapshot_to_the_bit() -> None:
     window = [single(dict(snapshot)) for snapshot in plain.window_of(3)]
-    weights = initial_weights(window[0], 4, True, np.random.default_rng(2))
-    _, generated = generate(weights, zero_state(window[0], 4), None, window, residual=True)
+    weights = initial_weights(window[0], MODEL.tables, 4, True, np.random.default_rng(2))
+    _, generated = generate(weights, zero_state(window[0], MODEL.tables, 4), None, window, MODEL.tables, residual=True)
     assert all(torch.equal(generated[name], window[-1][name]) for name in window[-1])
 
 
@@ -231,7 +232,7 @@ def test_two_periods_of_training_equal_autograd_and_adam_over_whole_tables(avera
 def test_training_needs_one_period_per_snapshot() -> None:
     window = plain.window_of(2)
     weights = plain.weights_of(window[0])
-    generator = Generator(weights, weights, torch.zeros(2, len(weights)), 0, zero_state(window[0], 4))
+    generator = Generator(weights, weights, torch.zeros(2, len(weights)), 0, zero_state(window[0], MODEL.tables, 4))
     recipe = Recipe(4, False, 1e-2, 3, None)
     with pytest.raises(ValueError, match="2 snapshots cannot be scored on 1 periods"):
         train_generator(generator, recipe, window, [plain.samples_of(3)], MODEL)
@@ -240,7 +241,7 @@ def test_training_needs_one_period_per_snapshot() -> None:
 def test_a_newest_period_without_samples_leaves_the_weights_alone() -> None:
     window = plain.window_of(1)
     weights = plain.weights_of(window[0])
-    generator = Generator(weights, weights, torch.zeros(2, len(weights)), 5, zero_state(window[0], 4))
+    generator = Generator(weights, weights, torch.zeros(2, len(weights)), 5, zero_state(window[0], MODEL.tables, 4))
     after = train_generator(generator, Recipe(4, True, 1e-2, 3, 60), window, [Samples.empty()], MODEL)
     assert after.step == 5
     assert torch.equal(after.weights, weights)

@@ -14,7 +14,8 @@ from models.interactions import Interactions
 from models.randomness import rng
 from models.samples import Batch, SamplerState, Samples, sample
 
-Sample = tuple[Any, Any, float, tuple[Any, ...], bool]
+Sample = tuple[Any, Any, float, tuple[Any, ...], tuple[bool, bool]]
+"""User, item, label, history, whether item and user were known before."""
 
 
 def stream(
@@ -49,10 +50,12 @@ class SlowSampler:
 
     newest: dict[Any, list[tuple[int, Any]]] = field(default_factory=dict)
     known: set[tuple[Any, Any]] = field(default_factory=set)
+    users: set[Any] = field(default_factory=set)
     items: set[Any] = field(default_factory=set)
 
     def period(self, rows: list[tuple[Any, Any, int, float]]) -> tuple[list[Sample], list[set[Any]]]:
-        before = set(self.items)
+        before, users_before = set(self.items), set(self.users)
+        self.users |= {user for user, _, _, _ in rows}
         self.items |= {item for _, item, _, _ in rows}
         samples, forbidden = [], []
         for user, item, time, label in rows:
@@ -60,7 +63,7 @@ class SlowSampler:
             earlier = [(t, i) for t, i in self.newest.get(user, []) + in_period if t < time]
             earlier.sort(key=lambda entry: entry[0])
             history = tuple(i for _, i in earlier[-30:][::-1])
-            samples.append((user, item, label, history, item in before))
+            samples.append((user, item, label, history, (item in before, user in users_before)))
             forbidden.append({i for u, i in self.known if u == user} | {i for t, i in in_period if t <= time})
         for user, item, time, label in rows:
             if label == 1:
@@ -84,7 +87,8 @@ def samples_of(state: SamplerState, samples: Samples) -> list[Sample]:
         low, high = int(samples.offsets[at]), int(samples.offsets[at + 1])
         history = tuple(items[row] for row in samples.history[low:high].tolist())
         user, item = users[int(samples.users[at])], items[int(samples.items[at])]
-        found.append((user, item, float(samples.labels[at]), history, bool(samples.seen_items[at])))
+        seen = bool(samples.seen_items[at]), bool(samples.seen_users[at])
+        found.append((user, item, float(samples.labels[at]), history, seen))
     return found
 
 
@@ -294,7 +298,10 @@ def test_a_batch_is_what_embedding_bag_takes() -> None:
 def test_dtypes_are_those_that_the_learner_relies_on() -> None:
     state, samples = learn([stream(0).canonical()], 1)[0]
     assert [getattr(samples, name).dtype for name in ("users", "items", "history", "offsets")] == [torch.int64] * 4
-    assert (samples.labels.dtype, samples.seen_items.dtype) == (torch.float32, torch.bool)
+    assert (samples.labels.dtype, samples.seen_items.dtype, samples.seen_users.dtype) == (
+        torch.float32,
+        *[torch.bool] * 2,
+    )
     assert (state.history_items.dtype, state.history_times.dtype, state.pairs.dtype) == (np.int32, np.int64, np.int64)
     assert bytes_of(samples.to("cpu")) == bytes_of(samples)
 
@@ -312,7 +319,7 @@ def test_wrong_arguments_are_refused() -> None:
         list(Samples.empty().batches(0))
 
 
-def ragged(samples: Samples) -> list[tuple[int, int, float, list[int], bool]]:
+def ragged(samples: Samples) -> list[tuple[int, int, float, list[int], bool, bool]]:
     """The samples one by one, as plain Python."""
     offsets = samples.offsets.tolist()
     return [
@@ -321,6 +328,7 @@ def ragged(samples: Samples) -> list[tuple[int, int, float, list[int], bool]]:
             int(samples.items[n]),
             float(samples.labels[n]),
             samples.history[offsets[n] : offsets[n + 1]].tolist(),
+            bool(samples.seen_users[n]),
             bool(samples.seen_items[n]),
         )
         for n in range(len(samples))
@@ -336,6 +344,7 @@ def some_samples(seed: int, count: int) -> Samples:
         labels=torch.from_numpy(draw.integers(0, 2, count).astype(np.float32)),
         history=torch.from_numpy(draw.integers(1, 9, int(lengths.sum()))),
         offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])),
+        seen_users=torch.from_numpy(draw.random(count) < 0.5),
         seen_items=torch.from_numpy(draw.random(count) < 0.5),
     )
 

@@ -14,13 +14,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from models import tree
 from models.adam import Moments
 from models.base_models.embedding_mlp import EmbeddingMlp
-from models.parameters import TABLES
+from models.parameters import ITEM, USER
 from models.samples import Samples
 from models.training import Snapshot, train
 
 MODEL = EmbeddingMlp()
 RATE, BATCH = 3e-3, 16
 USER_ROWS, ITEM_ROWS = 41, 31
+SIZES, FEW = {USER: USER_ROWS, ITEM: ITEM_ROWS}, {USER: 20, ITEM: 20}
 
 
 def period(
@@ -41,14 +42,15 @@ def period(
         labels=torch.from_numpy(((user * 7 + item * 3 + draw.integers(0, 4, n)) % 5 < 2).astype(np.float32)),
         history=torch.from_numpy(draw.choice(items, offsets[-1]).astype(np.int64)),
         offsets=torch.from_numpy(offsets),
+        seen_users=torch.ones(n, dtype=torch.bool),
         seen_items=torch.ones(n, dtype=torch.bool),
     )
 
 
 def start(seed: int = 0, dtype: torch.dtype = torch.float32) -> Snapshot:
-    snapshot = Snapshot.start(MODEL, USER_ROWS, ITEM_ROWS, seed, 0)
+    snapshot = Snapshot.start(MODEL, SIZES, seed, 0)
     parameters = {name: tensor.to(dtype) for name, tensor in snapshot.parameters.items()}
-    return replace(snapshot, parameters=parameters, moments=Moments.start(parameters))
+    return replace(snapshot, parameters=parameters, moments=Moments.start(parameters, MODEL.tables))
 
 
 class DenseAdam:
@@ -163,7 +165,7 @@ def test_the_cold_row_stays_zero_and_gathers_no_moments() -> None:
     snapshot = start()
     for number in range(3):
         snapshot = train(snapshot, MODEL, period(number, 20), RATE, BATCH)
-    for table in TABLES:
+    for table in MODEL.tables:
         parts = (snapshot.parameters, snapshot.moments.first, snapshot.moments.second, snapshot.moments.stands)
         assert all(bool((part[table][0] == 0).all()) for part in parts)
         assert all(bool((part[table][1:] != 0).any()) for part in parts)
@@ -189,7 +191,7 @@ def test_a_row_at_rest_changes_nothing_that_is_stored() -> None:
         snapshot = train(snapshot, MODEL, period(number, 210, HIGH, HIGH), RATE, BATCH)
     later = train(snapshot, MODEL, period(3, 50, HIGH, HIGH), RATE, BATCH)
     for path, tensor in tensors(later).items():
-        if path.rsplit(".", 1)[-1] in TABLES:
+        if path.rsplit(".", 1)[-1] in MODEL.tables:
             assert torch.equal(tensor[LOW.start : LOW.stop], tensors(snapshot)[path][LOW.start : LOW.stop]), path
             assert not torch.equal(tensor[HIGH.start : HIGH.stop], tensors(snapshot)[path][HIGH.start : HIGH.stop])
 
@@ -205,7 +207,7 @@ def test_a_row_that_still_moves_changes_only_its_parameters() -> None:
 def test_rows_that_nobody_looks_up_change_no_byte_of_the_others() -> None:
     small = large = start()
     for number in range(3):
-        large = large.grown(MODEL, 100 * (number + 1), 500, seed=0)
+        large = large.grown(MODEL, {USER: 100 * (number + 1), ITEM: 500}, seed=0)
         small, large = (train(s, MODEL, period(number, 20), RATE, BATCH) for s in (small, large))
     for path, tensor in tensors(small).items():
         assert torch.equal(tensors(large)[path][: len(tensor)], tensor), path
@@ -213,20 +215,20 @@ def test_rows_that_nobody_looks_up_change_no_byte_of_the_others() -> None:
 
 def test_a_row_born_late_has_the_value_and_the_training_of_one_drawn_at_the_start() -> None:
     """The table is longer from the beginning, or grows just before the row is first looked up: same bytes."""
-    early = Snapshot.start(MODEL, 20, 20, 4, 1).grown(MODEL, USER_ROWS, ITEM_ROWS, 4)
-    late = Snapshot.start(MODEL, 20, 20, 4, 1)
+    early = Snapshot.start(MODEL, FEW, 4, 1).grown(MODEL, SIZES, 4)
+    late = Snapshot.start(MODEL, FEW, 4, 1)
     first, second = period(0, 20, LOW, LOW), period(1, 20)
     early, late = (train(s, MODEL, first, RATE, BATCH) for s in (early, late))
     assert len(late.parameters["user"]) == 20
-    late = late.grown(MODEL, USER_ROWS, ITEM_ROWS, 4)
+    late = late.grown(MODEL, SIZES, 4)
     assert same_bytes(early, late)
     assert same_bytes(train(early, MODEL, second, RATE, BATCH), train(late, MODEL, second, RATE, BATCH))
 
 
 def test_older_parameters_grow_with_the_initial_values_of_rows_born_after_them() -> None:
-    begun = Snapshot.start(MODEL, 20, 20, 4, 1)
-    trained = train(begun, MODEL, period(0, 20, LOW, LOW), RATE, BATCH).grown(MODEL, USER_ROWS, ITEM_ROWS, 4)
-    older = trained.grow_parameters(MODEL, begun.parameters, USER_ROWS, ITEM_ROWS, 4)
+    begun = Snapshot.start(MODEL, FEW, 4, 1)
+    trained = train(begun, MODEL, period(0, 20, LOW, LOW), RATE, BATCH).grown(MODEL, SIZES, 4)
+    older = trained.grow_parameters(MODEL, begun.parameters, SIZES, 4)
     assert torch.equal(older["user"][:20], begun.parameters["user"])
     assert torch.equal(older["user"][20:], trained.parameters["user"][20:])
 

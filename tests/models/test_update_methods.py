@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from models import tree
+from models.adam import Moments
 from models.base_models.embedding_mlp import EmbeddingMlp
 from models.meta_generators.training import Generator
 from models.parameters import Parameters
 from models.samples import Samples
+from models.training import Snapshot
 from models.update_methods.asmg import Asmg, AsmgAveraged
 from models.update_methods.iu import Iu
 
@@ -27,6 +29,10 @@ def snapshots() -> list[Parameters]:
     return [{name: tensor.float() for name, tensor in snapshot.items()} for snapshot in plain.window_of(PERIODS)]
 
 
+def first(thetas: Sequence[Parameters]) -> Snapshot:
+    return Snapshot(thetas[0], Moments.start(thetas[0], MODEL.tables), {}, 0)
+
+
 def periods() -> list[Samples]:
     return [plain.samples_of(count, seed=count) for count in (9, 13, 4, 11, 8, 10)]
 
@@ -35,7 +41,7 @@ def run(
     method: Any, thetas: Sequence[Parameters], samples: Sequence[Samples], seed: int = 0, upto: int = PERIODS
 ) -> list[tuple[Any, Parameters]]:
     """(State, candidate) after each of the first `upto` periods, called as models/learner.py does."""
-    state, results = method.start(thetas[0], seed), []
+    state, results = method.start(MODEL, first(thetas), (), seed), []
     for t in range(upto):
         results.append(advance(method, state, thetas, samples, t, seed))
         state = results[-1][0]
@@ -48,9 +54,9 @@ def advance(
     """Period t closes; thetas[t] is the base model after it."""
     before = thetas[max(0, t - 3) : t]
     if before:
-        state = method.train(state, before, samples[t + 1 - len(before) : t + 1], MODEL, seed, t)
+        state = method.train(state, MODEL, before, samples[t + 1 - len(before) : t + 1], seed, t)
     window = [*before, thetas[t]][-3:]
-    candidate: tuple[Any, Parameters] = method.candidate(state, before[0] if len(before) == 3 else None, window)
+    candidate: tuple[Any, Parameters] = method.candidate(state, MODEL, before[0] if len(before) == 3 else None, window)
     return candidate
 
 
@@ -145,8 +151,8 @@ def test_a_method_with_a_shorter_window_than_another_sees_only_its_own() -> None
     thetas, samples = snapshots(), periods()
     state, _ = run(method, thetas, samples, upto=3)[-1]
     got_state, got = advance(method, state, thetas, samples, 3)
-    trained = method.train(state, thetas[1:3], samples[2:4], MODEL, 0, 3)
-    want_state, want = method.candidate(trained, thetas[1], thetas[2:4])
+    trained = method.train(state, MODEL, thetas[1:3], samples[2:4], 0, 3)
+    want_state, want = method.candidate(trained, MODEL, thetas[1], thetas[2:4])
     assert leaves(got_state) == leaves(want_state)
     assert same(got, want)
 
@@ -170,10 +176,10 @@ def test_the_paper_serves_its_last_weights() -> None:
 @pytest.mark.parametrize("method", [Asmg(batch=8), AsmgAveraged(batch=8)])
 def test_training_lowers_the_loss_it_is_trained_on(method: Asmg | AsmgAveraged) -> None:
     thetas, targets = snapshots()[:3], [plain.samples_of(32, seed=i) for i in range(3)]
-    state = method.start(thetas[0], 0)
+    state = method.start(MODEL, first(thetas), (), 0)
     for _ in range(10):
-        state = method.train(state, thetas, targets, MODEL, 0, 1)
-    _, served = method.candidate(state, None, thetas)
+        state = method.train(state, MODEL, thetas, targets, 0, 1)
+    _, served = method.candidate(state, MODEL, None, thetas)
     assert float(plain.loss(served, targets[-1])) < 0.9 * float(plain.loss(thetas[-1], targets[-1]))
 
 

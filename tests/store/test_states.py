@@ -245,7 +245,7 @@ def test_a_store_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
     with Store.open(tmp_path / "store") as store:
         store.commit(1, leaves(1))
     values = contents(tmp_path / "store")
-    put(tmp_path / "store", b"format", values[b"format"].replace(b"\x01", b"\x63"))
+    put(tmp_path / "store", b"format", values[b"format"].replace(b"\x02", b"\x63"))
     for opening in (Store.open, StoreView.open):
         with pytest.raises(IncompatibleState, match="99"):
             opening(tmp_path / "store")
