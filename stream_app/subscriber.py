@@ -9,7 +9,7 @@
 A thread follows the topic (or a directory of versions), feeds the `Assembler` and swaps with one assignment: a
 request sees the old version or the new one, never a mix. What is refused, what cannot be reached and what goes wrong
 in a callback is reported in `health()`; the version that is served stays. Needs numpy, msgpack, pydantic and
-kafka-python, nothing else.
+kafka-python, nothing else, unless it is given something else to compute with (`serving`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from stream_app.sinks.protocol import VersionReader
 from stream_app.versions.assembler import MAX_BYTES, Assembler
 from stream_app.versions.messages import PROGRESS_KEY, Manifest, Message, unpack_progress
 from stream_app.versions.scoring import ServingModel
+from stream_app.versions.serving import NumpyServing, Serving
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 15.0
@@ -84,17 +85,20 @@ class Health:
 
 class ModelSubscriber:
     """See the module. Callbacks run in the subscriber's thread: `on_swap` after the new model is served, `on_refusal`
-    when a version or message was refused. An exception in a callback is logged and changes nothing."""
+    when a version or message was refused. An exception in a callback is logged and changes nothing. `serving` says what
+    computes: numpy for the built-in base models, unless something else is given."""
 
     def __init__(
         self,
         settings: SubscriberSettings,
         on_swap: Callable[[ServingModel], None] | None = None,
         on_refusal: Callable[[VersionRejected], None] | None = None,
+        serving: Serving | None = None,
     ) -> None:
         self.settings = settings
+        self._computing: Serving = serving or NumpyServing()
         self._on_swap, self._on_refusal = on_swap, on_refusal
-        self._assembler = Assembler(settings.model, settings.max_bytes)
+        self._assembler = Assembler(settings.model, settings.max_bytes, self._computing)
         self._serving: ServingModel | None = None
         self._served: Manifest | None = None
         self._swaps, self._refusals, self._swapped_at = 0, 0, 0.0
@@ -187,12 +191,13 @@ class ModelSubscriber:
                 self._stage = unpack_progress(value, self.settings.model)
                 return
             version = self._assembler.feed(key, value)
+            model = None if version is None else ServingModel(version, self._computing.network(version))
         except VersionRejected as refusal:
             self._refusals, self._last_refusal = self._refusals + 1, str(refusal)
             _guarded(self._on_refusal, refusal)
             return
-        if version is not None:
-            self._swap(ServingModel(version))
+        if model is not None:
+            self._swap(model)
 
     def _swap(self, model: ServingModel) -> None:
         with self._changed:

@@ -33,11 +33,12 @@ def tiny_version(
     items: Any = (3, 2, 9, 4),
     width: int = 8,
     seed: int = 0,
-    replaced: Mapping[str, NDArray[Any]] | None = None,
+    replaced: Mapping[str, NDArray[Any] | None] | None = None,
     categories: Sequence[Sequence[int]] | None = None,
     **content: Any,
 ) -> ModelVersion:
-    """A version of a few kilobytes; `replaced` puts other tensors in, `content` other fields of the content.
+    """A version of a few kilobytes; `replaced` puts other tensors in (None: takes one out), `content` other fields of
+    the content.
 
     categories: of each item the rows of its categories, out of three that there are; None for a model without.
     """
@@ -63,6 +64,7 @@ def tiny_version(
         offsets = np.cumsum([0, *map(len, categories)])
         tensors |= item_categories_to_tensors(np.array([row for item in categories for row in item]), offsets)
     tensors |= replaced or {}
+    tensors = {name: array for name, array in tensors.items() if array is not None}
     fields: dict[str, Any] = {
         "period": Period(number=number, start=10 * number, end=10 * number + 10, interactions=10),
         "rows": Rows(count=10, sha256=hashlib.sha256(bytes([number % 256])).hexdigest()),

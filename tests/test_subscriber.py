@@ -94,6 +94,9 @@ def damaged(attack: str) -> list[Message]:
     elif attack == "not finite":
         nan = {"parameters.b1": np.full(12, np.nan, np.float32)}
         log = list(tiny_version(2, CHAIN[0].digest, replaced=nan).messages(envelope()))
+    elif attack == "foreign base model":
+        foreign = {"settings_digest": "0" * 64, "method": "iu", "base_model": "mypackage.net:Net"}
+        log = list(tiny_version(2, CHAIN[0].digest, learning=foreign).messages(envelope()))
     elif attack == "noise":
         log = [(b"noise", b"noise")]
     elif attack == "damaged progress":
@@ -105,7 +108,7 @@ def damaged(attack: str) -> list[Message]:
     "attack",
     [
         *("truncated chunk", "flipped chunk", "flipped manifest", "stale epoch", "not finite", "noise"),
-        "damaged progress",
+        *("damaged progress", "foreign base model"),
     ],
 )
 def test_after_a_refusal_the_old_version_still_answers(attack: str) -> None:

@@ -29,10 +29,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from stream_app.errors import DigestMismatch, SchemaMismatch, StaleEpoch, VersionGap, VersionRejected
-from stream_app.versions.fitness import check_shapes, check_values
+from stream_app.versions.fitness import check_values
 from stream_app.versions.manifest import MAX_CHUNKS
 from stream_app.versions.messages import Key, Manifest, Message
 from stream_app.versions.model_version import ModelVersion, join
+from stream_app.versions.serving import NumpyServing, Serving
 from stream_app.versions.tensors import CHUNK_BYTES
 
 MAX_BYTES = 4 << 30
@@ -60,12 +61,14 @@ class _Held:
 class Assembler:
     """See the module's rules. Not thread-safe: one thread feeds it."""
 
-    def __init__(self, model: str, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, model: str, max_bytes: int = MAX_BYTES, serving: Serving | None = None) -> None:
         """`model`: the name that envelopes must carry.
 
-        `max_bytes`: largest version, and largest memory for held chunks.
+        `max_bytes`: largest version, and largest memory for held chunks. `serving`: whose tensors are fit (rule 2);
+        numpy's, if none is given.
         """
         self.model, self.max_bytes = model, max_bytes
+        self._serving: Serving = serving or NumpyServing()
         self.epoch = 0
         self.served: Manifest | None = None
         self._known: dict[int, str] = {}
@@ -134,7 +137,7 @@ class Assembler:
             raise SchemaMismatch(content.version, f"is of model {manifest.envelope.model!r}, not {self.model!r}")
         if content.size > self.max_bytes:
             raise SchemaMismatch(content.version, f"has {content.size} bytes, the limit is {self.max_bytes}")
-        check_shapes(content)
+        self._serving.check(content)
         if not self._admitted(manifest):
             if self._held is not None and self._held.version == content.version:
                 self._held = None

@@ -33,7 +33,7 @@ MAX_CHUNKS = 16_384
 
 Plain = str | int | float | bool | None
 Digest = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z0-9_.-]{1,200}$")]
+Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
 Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 Number = Annotated[int, pydantic.Field(ge=1, le=MAX_VERSION)]
 Rate = Annotated[float, pydantic.Field(allow_inf_nan=False)]

@@ -1,33 +1,33 @@
-"""ServingModel: probabilities from a version with numpy alone.
+"""ServingModel: probabilities from a version, by ids.
 
     model = ServingModel(version)
     model.score(user, items)                          one user, many items: float32 [items]
     model.score(user, items, history)                 history: ids of items, most recent first
     model.score_pairs(users, items, histories)        many users, one item each: float32 [pairs]
 
-The base model is Embedding & MLP: [user ; mean of the history's items ; item] -> ReLU layers -> one logit -> sigmoid,
-in float32 as in training. Of a history the 30 most recent ids count. An id that the version does not know takes the
-one cold row (row 0) of its table, in a history too. Where the version has categories, an item's vector is followed by
-the mean of its categories' (zeros without any, and for an unknown item), in a history too: the version says which an
-item has, so that ids are all that is asked for. Immutable: one model may serve from any number of threads.
+Ids become rows here, and the version's network (numpy's, unless another one is given) computes with these, in float32
+as in training. Of a history the 30 most recent ids count. An id that the version does not know takes the one cold row
+(row 0) of its table, in a history too. Where the version has categories it says which an item has, so that ids are all
+that is asked for. Immutable: one model may serve from any number of threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.versions.columns import ids_from_tensors, item_categories_from_tensors
-from stream_app.versions.fitness import layers
+from stream_app.versions.columns import ids_from_tensors
 from stream_app.versions.model_version import ModelVersion
+from stream_app.versions.networks.network import Floats, Lookups, Network
+from stream_app.versions.serving import NumpyServing
 
 HISTORY = 30
 _BLOCK = 16_384  # pairs at a time: keeps a million histories of 30 from becoming one array of 1 GB
 
-Floats = NDArray[np.float32]
+Ids = Sequence[Any] | NDArray[Any]
 Histories = Sequence[Sequence[Any]] | tuple[NDArray[Any], NDArray[np.int64]]
 """One sequence of ids a pair; or all of them joined, with the offsets where each begins ([pairs + 1], the first 0)."""
 
@@ -35,15 +35,11 @@ Histories = Sequence[Sequence[Any]] | tuple[NDArray[Any], NDArray[np.int64]]
 class ServingModel:
     """A version ready to score. `version` keeps its identity: number, digest, content."""
 
-    def __init__(self, version: ModelVersion) -> None:
-        """`version` has passed `fitness` (every version out of an `Assembler` has)."""
+    def __init__(self, version: ModelVersion, network: Network | None = None) -> None:
+        """`version` has passed the checks of what serves it (every version out of an `Assembler` has)."""
         self.version = version
-        tensors = version.tensors
-        self._users, self._items = (_Rows(ids_from_tensors(table, tensors)) for table in ("users", "items"))
-        self._user, self._item = tensors["parameters.user"], _item_vectors(version)
-        self._layers = [
-            (tensors[f"parameters.w{n}"], tensors[f"parameters.b{n}"]) for n in range(1, layers(tensors) + 1)
-        ]
+        self._network = network or NumpyServing().network(version)
+        self._users, self._items = (_Rows(ids_from_tensors(table, version.tensors)) for table in ("users", "items"))
 
     def knows_user(self, user: Any) -> bool:
         """Whether the user was seen in training; all others are scored with the same cold row."""
@@ -53,88 +49,40 @@ class ServingModel:
         """Whether the item was seen in training."""
         return bool(self._items.of([item])[0])
 
-    def score(self, user: Any, items: Sequence[Any] | NDArray[Any], history: Sequence[Any] | None = None) -> Floats:
+    def score(self, user: Any, items: Ids, history: Sequence[Any] | None = None) -> Floats:
         """Probabilities, float32 [len(items)], that `user` likes each of `items`.
 
         Raises ValueError on ids of another type.
         """
-        recent = self._item[self._items.of(() if history is None else history[:HISTORY])]
-        mean = recent.mean(axis=0, keepdims=True) if len(recent) else np.zeros_like(self._item[:1])
-        return sigmoid(self._mlp(self._user[self._users.of([user])], mean, self._item[self._items.of(items)]))
+        recent = self._items.of(() if history is None else history[:HISTORY])
+        offsets = np.array([0, len(recent)], np.int64)
+        return self._network.probabilities(Lookups(self._users.of([user]), self._items.of(items), recent, offsets))
 
-    def score_pairs(
-        self,
-        users: Sequence[Any] | NDArray[Any],
-        items: Sequence[Any] | NDArray[Any],
-        histories: Histories | None = None,
-    ) -> Floats:
-        """Probabilities, float32 [pairs], of (users[i], items[i]) given histories[i]; None: nobody has a history."""
-        return sigmoid(self.logits(users, items, histories))
-
-    def logits(
-        self,
-        users: Sequence[Any] | NDArray[Any],
-        items: Sequence[Any] | NDArray[Any],
-        histories: Histories | None = None,
-    ) -> Floats:
-        """As `score_pairs` before the sigmoid: for metrics, where probabilities near 0 and 1 have lost their
-        differences.
+    def score_pairs(self, users: Ids, items: Ids, histories: Histories | None = None) -> Floats:
+        """Probabilities, float32 [pairs], of (users[i], items[i]) given histories[i]; None: nobody has a history.
 
         Raises ValueError when the columns differ in length or an id is not of the version's type.
         """
+        return self._by_blocks(self._network.probabilities, users, items, histories)
+
+    def logits(self, users: Ids, items: Ids, histories: Histories | None = None) -> Floats:
+        """As `score_pairs` before the sigmoid: for metrics, where probabilities near 0 and 1 have lost their
+        differences.
+        """
+        return self._by_blocks(self._network.logits, users, items, histories)
+
+    def _by_blocks(
+        self, compute: Callable[[Lookups], Floats], users: Ids, items: Ids, histories: Histories | None
+    ) -> Floats:
         user_rows, item_rows = self._users.of(users), self._items.of(items)
         flat, offsets = _columns(histories, len(user_rows))
         if not len(user_rows) == len(item_rows) == len(offsets) - 1:
             raise ValueError(f"{len(user_rows)} users, {len(item_rows)} items and {len(offsets) - 1} histories")
-        history_rows = self._items.of(flat)
-        logits = np.empty(len(user_rows), np.float32)
-        for block in _blocks(len(user_rows)):
-            means = self._means(history_rows, offsets[block.start : block.stop + 1])
-            logits[block] = self._mlp(self._user[user_rows[block]], means, self._item[item_rows[block]])
-        return logits
-
-    def _means(self, rows: NDArray[np.int64], offsets: NDArray[np.int64]) -> Floats:
-        """Mean item vector [len(offsets) - 1, width] of the first 30 rows from each offset on; zeros if none."""
-        lengths = np.minimum(np.diff(offsets), HISTORY)
-        ends = np.cumsum(lengths)
-        taken = np.repeat(offsets[:-1] - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
-        return _means(self._item[rows[taken]], lengths)
-
-    def _mlp(self, user: Floats, history: Floats, item: Floats) -> Floats:
-        """Logits [n] for vectors [n or 1, width] each; what the first layer has in common for all is done once."""
-        weights, biases = self._layers[0]
-        of_user, of_history, of_item = np.split(weights, [user.shape[1], user.shape[1] + item.shape[1]])
-        hidden: Floats = (user @ of_user + history @ of_history + biases) + item @ of_item
-        for weights, biases in self._layers[1:]:
-            hidden = np.maximum(hidden, np.float32(0)) @ weights + biases
-        return hidden[:, 0]
-
-
-def _item_vectors(version: ModelVersion) -> Floats:
-    """[items + 1, d], with categories [items + 1, 2 d]: each item beside the mean of its categories."""
-    tensors, items = version.tensors, version.tensors["parameters.item"]
-    if version.content.vocabulary.categories is None:
-        return items
-    table = tensors["parameters.category"]
-    rows, offsets = item_categories_from_tensors(tensors, len(table) - 1)
-    cold = np.zeros((1, table.shape[1]), np.float32)
-    return np.concatenate([items, np.concatenate([cold, _means(table[rows], np.diff(offsets))])], axis=1)
-
-
-def _means(vectors: Floats, lengths: NDArray[np.int64]) -> Floats:
-    """Mean [len(lengths), width] of the first so many vectors, of the next so many, ...; zeros where that is none."""
-    means = np.zeros((len(lengths), vectors.shape[1]), np.float32)
-    some = lengths > 0  # reduceat would give an empty segment the value of its neighbour
-    if some.any():
-        sums = np.add.reduceat(vectors, (np.cumsum(lengths) - lengths)[some], axis=0)
-        means[some] = sums / lengths[some, None].astype(np.float32)
-    return means
-
-
-def sigmoid(logits: Floats) -> Floats:
-    """1 / (1 + exp(-x)) in float32; a logit below -88 gives 0 (its exponential overflows, as it should)."""
-    with np.errstate(over="ignore"):
-        return np.float32(1) / (np.float32(1) + np.exp(-logits))
+        pairs = Lookups(user_rows, item_rows, *_recent(self._items.of(flat), offsets))
+        found = np.empty(len(user_rows), np.float32)
+        for begin, end in _blocks(len(user_rows)):
+            found[begin:end] = compute(pairs.pairs(begin, end))
+        return found
 
 
 class _Rows:
@@ -176,6 +124,14 @@ def _columns(histories: Histories | None, pairs: int) -> tuple[Any, NDArray[np.i
     return [item for history in histories for item in history], offsets
 
 
-def _blocks(count: int) -> Iterator[slice]:
+def _recent(rows: NDArray[np.int64], offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first 30 rows from each offset on, and the offsets of what is left."""
+    lengths = np.minimum(np.diff(offsets), HISTORY)
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    taken = np.repeat(offsets[:-1] - ends[:-1], lengths) + np.arange(ends[-1])
+    return rows[taken], ends
+
+
+def _blocks(count: int) -> Iterator[tuple[int, int]]:
     for begin in range(0, count, _BLOCK):
-        yield slice(begin, min(begin + _BLOCK, count))
+        yield begin, min(begin + _BLOCK, count)

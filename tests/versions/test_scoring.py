@@ -12,7 +12,8 @@ import torch
 from simulators import tiny_version
 
 from stream_app.versions.model_version import ModelVersion
-from stream_app.versions.scoring import ServingModel, sigmoid
+from stream_app.versions.networks.network import sigmoid
+from stream_app.versions.scoring import ServingModel
 
 USERS, ITEMS = (11, 7, 5), (3, 2, 9, 4)
 VERSION = tiny_version(users=USERS, items=ITEMS)
