@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from models.base_models.protocol import BaseModel
 from models.metrics import Score, score
@@ -13,9 +14,14 @@ BATCH = 8192
 """Samples scored at a time: large enough for BLAS, small enough to stay in the cache."""
 
 
-def evaluate(base: BaseModel, parameters: Parameters, samples: Samples) -> Score:
-    """Prequential AUC and log loss of `parameters`, over all items and over items seen before the period."""
+def logits_of(base: BaseModel, parameters: Parameters, samples: Samples) -> Tensor:
+    """[n]: the logit of each sample; an id unknown to `parameters` has the cold row."""
     known = known_rows(samples, sizes_of(parameters, base.tables))
     parts = [base.logits(parameters, batch) for batch in known.batches(BATCH)]
-    logits = torch.cat(parts) if parts else samples.labels
-    return score(logits.cpu().numpy(), samples.labels.cpu().numpy(), samples.seen_items.cpu().numpy())
+    return torch.cat(parts) if parts else samples.labels
+
+
+def evaluate(base: BaseModel, parameters: Parameters, samples: Samples) -> Score:
+    """Prequential metrics of `parameters`. Users unknown to them share the cold row, and are still told apart."""
+    columns = (logits_of(base, parameters, samples), samples.labels, samples.users, samples.seen_items)
+    return score(*(column.cpu().numpy() for column in columns))

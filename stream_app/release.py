@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from models.interactions import Interactions
 from models.learner import Outcome
@@ -13,6 +12,8 @@ from stream_app.events.periods import UpdatePeriod
 from stream_app.versions.columns import ids_to_tensors
 from stream_app.versions.manifest import Period, Plain, Rows
 from stream_app.versions.model_version import ModelVersion, build
+
+_METRICS = ("auc", "log_loss", "auc_seen_items", "log_loss_seen_items")  # those of the format (docs/model-version.md)
 
 
 def release(
@@ -61,4 +62,4 @@ def _metrics(score: Score | None) -> Mapping[str, float | None] | None:
     """None for what did not score this period: nothing served before the end of pretraining."""
     if score is None:
         return None
-    return {name: value for name, value in asdict(score).items() if name != "samples"}
+    return {name: getattr(score, name) for name in _METRICS}

@@ -246,6 +246,7 @@ def test_the_report_has_the_promised_shape(whole: tuple[Path, list[PeriodResult]
     }
     assert set(found["periods"][-1]["candidates"]["iu"]) == {
         *("auc", "log_loss", "auc_seen_items", "log_loss_seen_items"),
+        *("gauc", "normalized_entropy", "ece", "calibration"),
     }
     assert {"scoring", "training", "storing"} <= set(found["periods"][-1]["seconds"])
     assert found["totals"] == {
@@ -286,6 +287,16 @@ def test_a_metric_that_is_not_defined_is_left_out_of_the_mean() -> None:
     assert found["iu"]["auc"] == pytest.approx(fmean([0.5, 0.7]))
     assert found["iu"]["periods"] == 3
     assert summary([result(1, None)])["iu"]["auc"] is None
+
+
+def test_results_of_an_earlier_release_that_knew_fewer_metrics_are_still_summed() -> None:
+    old = result(1, 0.5)
+    new = replace(old, candidates={"iu": dict(old.candidates["iu"]) | {"gauc": 0.75}})
+    assert summary([old])["iu"]["gauc"] is None
+    assert summary([old, new])["iu"] | {"periods": 0} == {
+        **dict(old.candidates["iu"]),
+        **{"gauc": 0.75, "normalized_entropy": None, "ece": None, "calibration": None, "periods": 0},
+    }
 
 
 def test_totals_are_sums() -> None:

@@ -7,7 +7,10 @@
  "totals": {"periods", "interactions", "samples", "versions", "late_rows", "dead_lettered_rows", "dropped_rows",
             "bad_rows", "open_rows", "seconds"}}
 
-A metric that is not defined (AUC of one class) is null, and a mean is over the periods in which it is defined.
+Metrics: auc, log_loss, both also over the items seen before the period (auc_seen_items, log_loss_seen_items), gauc (AUC
+within each user), normalized_entropy (log loss in units of the entropy of the period's positive share), ece (expected
+calibration error) and calibration (mean prediction over positive share); `models.metrics` defines them. One that is not
+defined (AUC of one class) is null, and a mean is over the periods in which it is defined.
 """
 
 from __future__ import annotations
@@ -79,6 +82,6 @@ def write_report(
 def _means(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     means: dict[str, float | None] = {}
     for metric in METRICS:
-        defined = [value for score in scores if (value := score[metric]) is not None]
+        defined = [value for score in scores if (value := score.get(metric)) is not None]
         means[metric] = fmean(defined) if defined else None
     return means | {"periods": len(scores)}

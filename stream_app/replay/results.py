@@ -14,7 +14,6 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from models.metrics import Score
 from stream_app.errors import StoreCorrupted
@@ -22,7 +21,11 @@ from stream_app.pipeline import Updated
 
 _REMEDY = "restore the file, or begin anew with --new-run"
 
-METRICS = ("auc", "log_loss", "auc_seen_items", "log_loss_seen_items")
+METRICS = (
+    *("auc", "log_loss", "auc_seen_items", "log_loss_seen_items"),
+    *("gauc", "normalized_entropy", "ece", "calibration"),
+)
+"""Of `models.metrics.Score`; a result written by an earlier release may have fewer."""
 
 
 @dataclass(frozen=True)
@@ -105,5 +108,5 @@ def _read(path: Path) -> dict[int, PeriodResult]:
 
 
 def _metrics(score: Score) -> dict[str, float | None]:
-    values: dict[str, Any] = asdict(score)
-    return {name: None if math.isnan(values[name]) else values[name] for name in METRICS}
+    values: dict[str, float] = {name: getattr(score, name) for name in METRICS}
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
