@@ -7,5 +7,6 @@ scoring ask of it is in `protocol.py`.
 from __future__ import annotations
 
 from models.base_models.embedding_mlp import EmbeddingMlp
+from models.base_models.matrix_factorization import MatrixFactorization
 
-AnyBaseModel = EmbeddingMlp
+AnyBaseModel = EmbeddingMlp | MatrixFactorization

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.base_models.rows import drawn, glorot, grown
 from models.parameters import ITEM, USER, Parameters, Sizes, Tables
-from models.randomness import uniform_rows
 from models.samples import Batch
 
 
@@ -45,7 +44,7 @@ class EmbeddingMlp:
 
     def limits(self, sizes: Sizes) -> dict[str, float]:
         """Glorot's limit of each table, for its number of ids (row 0 is none)."""
-        return {table: (6 / (sizes[of] - 1 + self.width)) ** 0.5 for table, of in self.tables.items()}
+        return {table: glorot(sizes[of] - 1, self.width) for table, of in self.tables.items()}
 
     def init(self, sizes: Sizes, seed: int, initialisation: int) -> Parameters:
         """Fresh parameters: Glorot uniform weights, zero biases, zero cold rows.
@@ -57,7 +56,7 @@ class EmbeddingMlp:
         tensors = dict(self.grown(empty, self.limits(sizes), sizes, seed, initialisation))
         for n, (fan_in, fan_out) in enumerate(pairwise(self._widths()), 1):
             limit = (6 / (fan_in + fan_out)) ** 0.5
-            tensors[f"w{n}"] = _drawn(f"w{n}", range(fan_in), fan_out, limit, seed, initialisation)
+            tensors[f"w{n}"] = drawn(f"w{n}", range(fan_in), fan_out, limit, seed, initialisation)
             tensors[f"b{n}"] = torch.zeros(fan_out)
         return tensors
 
@@ -69,15 +68,7 @@ class EmbeddingMlp:
         A new row depends on (seed, initialisation, table, row) and the limits alone: it is what it would have been,
         had the model begun with it. Raises ValueError when a table is longer already.
         """
-        tensors = dict(parameters)
-        for table, vocabulary in self.tables.items():
-            known, rows = tensors[table], sizes[vocabulary]
-            if rows < len(known):
-                raise ValueError(f"table {table!r} has {len(known)} rows and cannot shrink to {rows}")
-            if rows > len(known):
-                born = _drawn(table, range(len(known), rows), self.width, limits[table], seed, initialisation)
-                tensors[table] = torch.cat([known, born.to(known)])
-        return tensors
+        return grown(parameters, self.tables, limits, sizes, seed, initialisation)
 
     def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
         """[B]: the logit of each sample."""
@@ -129,9 +120,3 @@ class EmbeddingMlp:
 def _one_over_lengths(parameters: Parameters, batch: Batch) -> Tensor:
     """[B, 1]: 1 / length of each history, and 1 for an empty one, whose sum is zeros already."""
     return batch.offsets.diff().clamp_(min=1).to(parameters["item"].dtype).reciprocal_()[:, None]
-
-
-def _drawn(tensor: str, rows: range, width: int, limit: float, seed: int, initialisation: int) -> Tensor:
-    """float32 [len(rows), width], uniform in ± limit; a row does not depend on which others are drawn with it."""
-    numbers = np.arange(rows.start, rows.stop, dtype=np.int64)
-    return torch.from_numpy(uniform_rows(seed, f"init/{initialisation}/{tensor}", numbers, width) * np.float32(limit))
