@@ -119,11 +119,19 @@ class Samples:
         """All columns that look up rows of a vocabulary: int64 [any] each."""
         return _rows(self, vocabulary)
 
+    def subjects(self, vocabulary: str) -> tuple[Tensor, Tensor]:
+        """What the samples say of a vocabulary: the rows that are user or target of one, int64 [m], and its label,
+        float32 [m]. Histories are not among them."""
+        return getattr(self, _SUBJECTS[vocabulary]), self.labels
+
 
 AnySamples = TypeVar("AnySamples", Batch, Samples)
 
 _LOOKUPS = {USER: ("users",), ITEM: ("items", "history")}
 """Vocabulary -> the columns with its rows."""
+
+_SUBJECTS = {USER: "users", ITEM: "items"}
+"""Vocabulary -> the column with the row that a sample is about."""
 
 
 def renumbered(samples: AnySamples, places: Mapping[str, Tensor]) -> AnySamples:

@@ -21,8 +21,14 @@ CHUNKS = {"cpu": 2048}
 its cache and large enough to hide the cost of a call; other devices want many more rows per call."""
 CHUNK_ELSEWHERE = 2**18
 
+
 HiddenState = Mapping[str, Tensor]
 """Per sheet [rows, columns, H]: the state before the first step of the window. Never changed in place."""
+
+
+def chunk_for(device: torch.device) -> int:
+    """Rows at a time that suit a device."""
+    return CHUNKS.get(device.type, CHUNK_ELSEWHERE)
 
 
 def zero_state(parameters: Parameters, tables: Tables, hidden: int) -> dict[str, Tensor]:
@@ -57,7 +63,7 @@ def generate(
     chunk: rows at a time, by default what suits the device.
     """
     newest = window[-1]
-    chunk = chunk or CHUNKS.get(weights.device.type, CHUNK_ELSEWHERE)
+    chunk = chunk or chunk_for(weights.device)
     state = grown_state(state, newest, tables)
     hidden = next(iter(state.values())).shape[-1]
     cells = grus(weights, columns_of(newest, tables), hidden)

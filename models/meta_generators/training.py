@@ -9,13 +9,12 @@ Gradients are written by hand: losses -> generated tables (the base model) -> we
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
-from models.adam import dense_step
 from models.base_models.protocol import BaseModel
+from models.meta_generators.descent import Weights, descend
 from models.meta_generators.generation import HiddenState, grown_state
 from models.meta_generators.gradient import window_gradient
 from models.meta_generators.lookups import LocalWindow
@@ -29,7 +28,7 @@ class Recipe:
     batch: samples per target and step.
 
     average: None restarts Adam every period and serves the last weights (the paper); n carries Adam on and serves the
-    running average of the weights over about n steps: w̄ += (w - w̄) / min(n, step).
+    running average of the weights over about n steps (descent.py).
     """
 
     hidden: int
@@ -40,17 +39,10 @@ class Recipe:
 
 
 @dataclass(frozen=True, eq=False)
-class Generator:
-    """A meta generator between two periods.
+class Generator(Weights):
+    """A GRU generator between two periods: its weights as sheets.py lays them out, and
+    hidden: the state at the start of the window (generation.py)."""
 
-    weights, served: ω [P] (sheets.py) where training stands and as it generates; moments: Adam's, [2, P];
-    step: Adam steps so far, over all periods; hidden: the state at the start of the window (generation.py).
-    """
-
-    weights: Tensor
-    served: Tensor
-    moments: Tensor
-    step: int
     hidden: HiddenState
 
 
@@ -71,14 +63,10 @@ def train_generator(
     state = grown_state(generator.hidden, window[-1], base.tables)
     local = LocalWindow.of(window, base.tables, state, targets)
     minibatches = [list(target.batches(recipe.batch)) for target in local.targets]
-    weights, served = generator.weights.clone(), generator.served.clone()
-    restart = recipe.average is None
-    moments = torch.zeros_like(generator.moments) if restart else generator.moments.clone()
-    adam_steps = weights.new_full((), 0 if restart else generator.step, dtype=torch.float32)
-    for s in range(len(minibatches[-1])):
+
+    def gradient(weights: Tensor, s: int) -> Tensor:
         batches = [target[s % len(target)] if target else None for target in minibatches]
-        gradient = window_gradient(weights, recipe.hidden, recipe.residual, local.sequences, window[-1], batches, base)
-        step = generator.step + s + 1
-        dense_step([weights], [gradient], [moments[0]], [moments[1]], [adam_steps], recipe.learning_rate)
-        served.lerp_(weights, 1.0 if recipe.average is None else 1.0 / min(recipe.average, step))
-    return Generator(weights, served, moments, generator.step + len(minibatches[-1]), state)
+        return window_gradient(weights, recipe.hidden, recipe.residual, local.sequences, window[-1], batches, base)
+
+    trained = descend(generator, gradient, len(minibatches[-1]), recipe.learning_rate, recipe.average)
+    return replace(trained, hidden=state)

@@ -14,5 +14,6 @@ from __future__ import annotations
 
 from models.update_methods.asmg import Asmg, AsmgAveraged
 from models.update_methods.iu import Iu
+from models.update_methods.row_statistics import RowStatistics
 
-AnyUpdateMethod = Iu | Asmg | AsmgAveraged
+AnyUpdateMethod = Iu | RowStatistics | Asmg | AsmgAveraged
