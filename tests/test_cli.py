@@ -170,11 +170,12 @@ def test_a_plain_install_says_which_commands_need_the_worker(tmp_path: Path) -> 
 import contextlib, io, sys
 sys.modules.update(dict.fromkeys({WORKER_ONLY}))  # importing one of them now fails as if it were not installed
 from stream_app.cli.main import main
-for command in ("worker", "status", "periods list", "versions show", "replay f.csv", "produce f.csv", "config show"):
+for command in ("worker", "status", "periods list", "versions show", "replay f.csv", "produce f.csv",
+                "generate f.csv", "config show"):
     with contextlib.redirect_stderr(io.StringIO()) as said:
         print(main(command.split()), "pip install 'asmg-stream[worker]'" in said.getvalue())
 """
-    assert python(script, tmp_path).splitlines() == ["2 True"] * 7
+    assert python(script, tmp_path).splitlines() == ["2 True"] * 8
 
 
 def test_nothing_of_the_worker_is_loaded_for_serving(tmp_path: Path) -> None:

@@ -7,12 +7,24 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from stream_app.cli import config, dead_letters, inspect, produce, record, replay, status, subscribe, topics, worker
+from stream_app.cli import (
+    config,
+    dead_letters,
+    generate,
+    inspect,
+    produce,
+    record,
+    replay,
+    status,
+    subscribe,
+    topics,
+    worker,
+)
 from stream_app.cli.options import Parser, common_options
 from stream_app.errors import AsmgError
 from stream_app.telemetry import last_words
 
-GROUPS = (worker, topics, status, subscribe, inspect, dead_letters, record, replay, produce, config)
+GROUPS = (worker, topics, status, subscribe, inspect, dead_letters, record, replay, generate, produce, config)
 
 EXIT_CODES = """exit codes:
   0    done

@@ -22,9 +22,10 @@ from stream_app.events.record import RecordSettings
 from stream_app.events.segment import PartitionSet, RunMark, Segment, decode
 from stream_app.formats.messages import decoder
 from stream_app.formats.segments_file import About
+from stream_app.formats.whole_file import must_be_new, named_when_whole
 from stream_app.live.cluster.topic_reader import Part, TopicReader
 from stream_app.live.cluster.topics import TopicSettings
-from stream_app.recorder.run_file import Recorded, RunFile, named_when_whole
+from stream_app.recorder.run_file import Recorded, RunFile
 
 Source = Literal["segments", "interactions"]
 Told = Callable[[int], None]
@@ -39,8 +40,7 @@ class Recorder:
         self, out: Path, kafka: KafkaSettings, topics: TopicSettings, records: RecordSettings, source: Source
     ) -> None:
         """Raises BadInput for the file; Unavailable, and what else a preflight says."""
-        if out.exists():
-            raise BadInput(out, "is there already", "name another file, or remove it")
+        must_be_new(out)
         if out.suffix.lower() != ".parquet":
             raise BadInput(out, "is no name for a recording", "let it end in .parquet")
         self._out, self._records = out, records

@@ -1,11 +1,8 @@
-"""The file of a recording: one run, each of its interactions once, there whole or not at all."""
+"""The file of a recording: one run, each of its interactions once."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,26 +81,3 @@ class RunFile:
     def close(self) -> None:
         """The file is whole when it returns."""
         self._writer.close()
-
-
-@contextmanager
-def named_when_whole(out: Path) -> Iterator[Path]:
-    """A path beside `out` to write to; on disk as `out` when all went well, gone when not. Raises BadInput."""
-    aside = out.with_name(f".{out.name}.part")
-    try:
-        yield aside
-        _sync(aside)
-        aside.rename(out)
-        _sync(out.parent)
-    except OSError as error:
-        raise BadInput(out, f"cannot be written: {error.strerror or error}", "name another place") from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
