@@ -108,28 +108,6 @@ def test_gradients_equal_float64_autograd(case: str, seed: int) -> None:
         assert (found[name] - gradient).abs().max() <= 1e-5 * gradient.abs().max() + 1e-12, name
 
 
-def test_gradients_hand_back_the_logits() -> None:
-    p, batch = parameters(), BATCHES["random"]
-    assert torch.equal(MODEL.gradients(p, batch)[0], MODEL.logits(p, batch))
-
-
-def test_scale_multiplies_the_loss() -> None:
-    p, batch = parameters(), BATCHES["random"]
-    _, whole = MODEL.gradients(p, batch)
-    _, third = MODEL.gradients(p, batch, 1 / 3)
-    for name, gradient in whole.items():
-        torch.testing.assert_close(third[name] * 3, gradient, rtol=1e-5, atol=1e-8)
-
-
-def test_a_row_that_no_sample_looks_up_has_no_gradient() -> None:
-    batch = BATCHES["repeated ids"]
-    _, found = MODEL.gradients(parameters(), batch)
-    users = sorted(set(batch.users.tolist()))
-    items = sorted({*batch.items.tolist(), *batch.history.tolist()})
-    assert set(found["user"].abs().sum(1).nonzero()[:, 0].tolist()) <= set(users)
-    assert set(found["item"].abs().sum(1).nonzero()[:, 0].tolist()) <= set(items)
-
-
 def test_other_widths_and_depths_follow_the_same_mathematics() -> None:
     model = EmbeddingMlp(width=3, hidden=(5,))
     p, batch = model.init(SIZES, 0, 0), BATCHES["random"]
@@ -169,27 +147,7 @@ def test_seed_initialisation_and_tensor_decide_the_values_and_nothing_else() -> 
     assert not torch.equal(first["user"], first["item"])
 
 
-def test_a_row_born_later_is_what_it_would_have_been_at_the_first() -> None:
-    sizes = {USER: 201, ITEM: 301}
-    whole = MODEL.init(sizes, 5, 2)
-    limits = MODEL.limits(sizes)
-    cut = {name: tensor[:20] if name in MODEL.tables else tensor for name, tensor in whole.items()}
-    by_steps = MODEL.grown(MODEL.grown(cut, limits, {USER: 21, ITEM: 300}, 5, 2), limits, sizes, 5, 2)
-    assert all(torch.equal(by_steps[name], whole[name]) for name in whole)
-
-
-def test_growth_keeps_trained_rows_and_leaves_its_argument() -> None:
-    small = parameters()
-    before = {name: tensor.clone() for name, tensor in small.items()}
-    large = MODEL.grown(small, MODEL.limits(SIZES), SIZES | {USER: 90}, 0, 0)
-    assert len(large["user"]) == 90
-    assert torch.equal(large["user"][: USERS + 1], before["user"])
-    assert all(torch.equal(small[name], before[name]) for name in small)
-
-
-def test_a_table_that_would_shrink_is_refused() -> None:
-    with pytest.raises(ValueError, match="user"):
-        MODEL.grown(parameters(), MODEL.limits({USER: 5, ITEM: 5}), SIZES | {USER: USERS}, 0, 0)
+def test_a_table_without_room_for_its_cold_row_is_refused() -> None:
     with pytest.raises(ValueError, match="user"):
         MODEL.init({USER: 0, ITEM: 5}, 0, 0)
 

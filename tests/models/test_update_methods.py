@@ -82,37 +82,8 @@ def test_nothing_random_serves_before_the_generator_was_trained(method: Asmg | A
 
 
 @pytest.mark.parametrize("method", GENERATED)
-def test_same_seed_same_bytes_and_another_seed_others(method: Asmg | AsmgAveraged) -> None:
-    results = [run(method, snapshots(), periods(), seed)[-1] for seed in (7, 7, 8)]
-    assert leaves(results[0][0]) == leaves(results[1][0])
-    assert same(results[0][1], results[1][1])
-    assert not same(results[0][1], results[2][1])
-
-
-@pytest.mark.parametrize("method", GENERATED)
-def test_inputs_are_left_as_they_were(method: Asmg | AsmgAveraged) -> None:
-    thetas, samples = snapshots(), periods()
-    states = [state for state, _ in run(method, thetas, samples)]
-    kept = [leaves(state) for state in states]
-    advance(method, states[-2], thetas, samples, PERIODS - 1)
-    assert [leaves(state) for state in states] == kept
-    assert all(same(theta, fresh) for theta, fresh in zip(thetas, snapshots(), strict=True))
-    for used, fresh in zip(samples, periods(), strict=True):
-        assert all(torch.equal(getattr(used, name), getattr(fresh, name)) for name in vars(fresh))
-
-
-@pytest.mark.parametrize("method", GENERATED)
-@pytest.mark.parametrize("stop", range(1, PERIODS))
-def test_saved_restored_and_gone_on_equals_never_stopped(method: Asmg | AsmgAveraged, stop: int) -> None:
-    thetas, samples = snapshots(), periods()
-    state = run(method, thetas, samples, upto=stop)[-1][0]
-    stored = {p: v.clone() if isinstance(v, Tensor) else v for p, v in tree.flatten(state).items()}
-    state = tree.restore(Generator, stored)
-    for t in range(stop, PERIODS):
-        state, served = advance(method, state, thetas, samples, t)
-    whole, expected = run(method, thetas, samples)[-1]
-    assert leaves(state) == leaves(whole)
-    assert same(served, expected)
+def test_another_seed_gives_another_candidate(method: Asmg | AsmgAveraged) -> None:
+    assert not same(*(run(method, snapshots(), periods(), seed)[-1][1] for seed in (7, 8)))
 
 
 @pytest.mark.parametrize("method", GENERATED)

@@ -1,0 +1,64 @@
+"""Every built-in update method and base model keeps every law; a new one is tested unasked."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from models.base_models import AnyBaseModel
+from models.laws import base_models, runs, update_methods
+from models.laws.elsewhere import learned_elsewhere
+from models.laws.law import Law
+from models.laws.trial import Trial, difference
+from models.learning import prepare_process
+from models.update_methods import AnyUpdateMethod
+
+METHODS = get_args(AnyUpdateMethod)
+MODELS = get_args(AnyBaseModel)
+
+
+@cache
+def trial(kind: Any) -> Trial:
+    """One for all of its laws, which learn its run once."""
+    return Trial(method=kind()) if kind in METHODS else Trial(kind())
+
+
+def here(laws: tuple[Law[Trial], ...]) -> list[Law[Trial]]:
+    """Those of one process; the other process takes all built-ins at once, since it loads torch first."""
+    return [law for law in laws if law is not runs.same_bytes_in_another_process and _can_be_checked(law)]
+
+
+def _can_be_checked(law: Law[Trial]) -> bool:
+    return torch.cuda.is_available() or not law.gpu
+
+
+@pytest.fixture(autouse=True)
+def _learner_process() -> None:
+    prepare_process(Trial().settings)
+
+
+@pytest.mark.parametrize("law", here(update_methods.LAWS), ids=lambda law: law.name)
+@pytest.mark.parametrize("method", METHODS, ids=lambda kind: kind.__name__)
+def test_a_built_in_method_keeps_the_law(method: Any, law: Law[Trial]) -> None:
+    law(trial(method))
+
+
+@pytest.mark.parametrize("law", here(base_models.LAWS), ids=lambda law: law.name)
+@pytest.mark.parametrize("model", MODELS, ids=lambda kind: kind.__name__)
+def test_a_built_in_model_keeps_the_law(model: Any, law: Law[Trial]) -> None:
+    law(trial(model))
+
+
+def test_every_built_in_gives_the_same_bytes_in_another_process() -> None:
+    trials = [trial(kind) for kind in (*METHODS, *MODELS)]
+    for one, there in zip(trials, learned_elsewhere(trials), strict=True):
+        assert difference(one.told, there) == "", (one.base, one.method)
+
+
+def test_every_law_has_a_name_of_its_own_and_a_promise() -> None:
+    for laws in (update_methods.LAWS, base_models.LAWS):
+        assert len({law.name for law in laws}) == len(laws)
+        assert all(law.promise.endswith(".") for law in laws)

@@ -1,0 +1,53 @@
+"""Each way for an update method to be wrong is caught by the law that is meant for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hostile_methods as hostile
+import pytest
+
+from models.laws import runs, update_methods
+from models.laws.law import Law, LawBroken
+from models.laws.trial import Trial
+
+CASES: list[tuple[Any, Law[Trial], str]] = [
+    (hostile.PeeksAtTheNextPeriod, runs.does_not_peek, "served user"),
+    (hostile.WritesToTheWindow, update_methods.leaves_its_arguments_alone, "train wrote to window"),
+    (hostile.WritesToTheTargets, update_methods.leaves_its_arguments_alone, "train wrote to targets"),
+    (hostile.WritesToItsState, update_methods.leaves_its_arguments_alone, "train wrote to state"),
+    (hostile.WritesToTheWindow, update_methods.shares_the_learner_with_others, "another method's candidate"),
+    (hostile.DependsOnTheOrderOfNames, update_methods.order_of_names_does_not_matter, "served"),
+    (hostile.DependsOnTheHashSeed, runs.same_bytes_in_another_process, "served user"),
+    (hostile.DrawsWithoutASeed, runs.same_seed_same_bytes, "served user"),
+    (hostile.RemembersOutsideOfItsState, runs.goes_on_from_its_state_alone, "served user"),
+    (hostile.HasAStateThatCannotBeStored, runs.state_can_be_stored, "methods.hostile.value is a list"),
+    (hostile.DoesNotSayWhatItsStateIs, update_methods.has_the_calls_of_a_method, "annotated to return None"),
+    (hostile.LacksACall, update_methods.has_the_calls_of_a_method, "it has no start"),
+    (hostile.CanBeChanged, update_methods.says_what_it_is, "no frozen dataclass"),
+    (hostile.HasNoNameOfItsOwn, update_methods.says_what_it_is, "method is 'auto'"),
+    (hostile.HasASettingThatIsNoValue, update_methods.says_what_it_is, "setting rate cannot be written down"),
+    (hostile.ForgetsNewIds, update_methods.candidates_fit_the_base_model, "user is (12, 8)"),
+    (hostile.ServesDoubles, update_methods.candidates_fit_the_base_model, "torch.float64"),
+    (hostile.DividesByThePositives, runs.learns_odd_periods, "with negative labels only, user is served with NaN"),
+    (hostile.CannotLearnFromNothing, runs.learns_odd_periods, "hostile_methods.py"),
+    (hostile.LooksAtTheWholeWindow, update_methods.shares_the_learner_with_others, "whose window is 3"),
+    (hostile.ChangesWhatItHasPublished, runs.serves_what_it_published, "was changed later"),
+]
+
+
+@pytest.mark.parametrize(("method", "law", "seen"), CASES, ids=lambda value: getattr(value, "__name__", None))
+def test_a_hostile_method_breaks_the_law_that_is_meant_for_it(method: Any, law: Law[Trial], seen: str) -> None:
+    with pytest.raises(LawBroken) as broken:
+        law(Trial(method=method()))
+    assert broken.value.law == law.name
+    assert seen in broken.value.seen
+    assert broken.value.right
+
+
+def test_what_is_right_in_the_hostile_ones_is_not_held_against_them() -> None:
+    """The base of those with a state keeps the very laws that the others break."""
+    trial = Trial(method=hostile.Remembering())
+    for law in update_methods.LAWS:
+        if law not in (runs.same_bytes_in_another_process, runs.same_on_cpu_and_gpu):
+            law(trial)
