@@ -105,9 +105,9 @@ def test_nothing_that_is_still_to_do_is_taken_for_the_end(settings: WorkerSettin
 
 
 def with_late_rows_and_a_gap() -> tuple[Interactions, list[int]]:
-    """Rows whose second half begins weeks after the first, and where those lie that come much too late."""
+    """Rows that go on weeks later in the middle of the fourth day, and where those lie that come much too late."""
     rows = drifting_stream(900, users=60, items=40, seed=7, explicit=True, days=6.0)
-    times = np.where(np.arange(900) < 450, rows.times, rows.times + 20 * 86_400_000_000)
+    times = np.where(np.arange(900) < 475, rows.times, rows.times + 20 * 86_400_000_000)
     late = [300, 500, 700]
     order = np.insert(np.delete(np.arange(900), [10, 11, 12]), np.array(late) - np.arange(3), [10, 11, 12])
     return replace(rows, times=times).select(order), late
