@@ -143,6 +143,11 @@ def renumbered(samples: AnySamples, places: Mapping[str, Tensor]) -> AnySamples:
     return replace(samples, **columns)
 
 
+def shifted(batch: Batch) -> Batch:
+    """The same samples with every row number one higher, so that 0 is none of them."""
+    return replace(batch, **{name: getattr(batch, name) + 1 for names in _LOOKUPS.values() for name in names})
+
+
 def known_rows(samples: Samples, sizes: Sizes) -> Samples:
     """The samples as a model with tables of these sizes sees them: ids born after it are on the cold row 0."""
     columns = {}
