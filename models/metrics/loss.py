@@ -1,4 +1,4 @@
-"""Log loss, and the same in units of what a constant prediction reaches (normalized entropy)."""
+"""Log loss, its floor where the truth is known, and the same in units of what a constant prediction reaches."""
 
 from __future__ import annotations
 
@@ -21,6 +21,22 @@ def losses(logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:
 def log_loss(each: NDArray[np.float64]) -> float:
     """Mean of the `losses` of some samples; NaN without any."""
     return float(each.mean()) if len(each) else math.nan
+
+
+def true_losses(probabilities: NDArray[np.float64], labels: NDArray[Any]) -> NDArray[np.float64]:
+    """-ln p(label) of each sample by the probabilities with which the labels were drawn: float64 [n].
+
+    Their mean is the floor of the log loss on these samples, and what a model has above it is its regret: 0 or more on
+    average, although chance may bring a model below the floor on few samples. Labels above 0.5 are positive.
+    Raises ValueError when a probability is none, or rules out the label that was drawn.
+    """
+    if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
+        wrong = probabilities[~((probabilities >= 0) & (probabilities <= 1))][0]
+        raise ValueError(f"a true probability must be between 0 and 1, is {wrong}")
+    of_label = np.where(np.asarray(labels) > 0.5, probabilities, 1 - probabilities)
+    if not bool(of_label.all()):
+        raise ValueError("a label that has probability 0 was drawn: these are not the true probabilities")
+    return np.asarray(-np.log(of_label))
 
 
 def normalized_entropy(log_loss: float, positives: int, samples: int) -> float:

@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
 from models.metrics import Calibration, Score, score
-from models.metrics.loss import log_loss, losses, normalized_entropy
+from models.metrics.loss import log_loss, losses, normalized_entropy, true_losses
 from models.metrics.roc import auc, gauc
 
 
@@ -136,3 +136,21 @@ def test_everything_at_once_is_each_alone() -> None:
     for name, value in vars(expected).items():
         assert found[name] == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value), name
     assert math.isnan(score(logits, labels, users, np.zeros(500, bool)).log_loss_seen_items)
+
+
+def test_the_floor_is_the_log_loss_of_the_truth_and_certainty_costs_nothing() -> None:
+    logits, labels = labelled(3, ties=False)
+    truth = probabilities(logits).astype(np.float64)
+    assert log_loss(true_losses(truth, labels)) == pytest.approx(sklearn_log_loss(labels, truth), rel=1e-12)
+    by_hand = true_losses(np.array([1.0, 0.0, 0.25, 0.25]), np.array([1.0, 0.0, 1.0, 0.0]))
+    assert by_hand.tolist() == pytest.approx([0.0, 0.0, math.log(4), math.log(4 / 3)])
+    assert math.isnan(log_loss(true_losses(np.empty(0), np.empty(0))))
+
+
+@pytest.mark.parametrize(
+    ("probability", "label", "said"),
+    [(1.5, 1, "between 0 and 1, is 1.5"), (math.nan, 1, "is nan"), (-0.1, 0, "is -0.1"), (0.0, 1, "probability 0")],
+)
+def test_what_cannot_be_the_truth_is_refused(probability: float, label: int, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        true_losses(np.array([0.5, probability]), np.array([0, label]))
