@@ -3,7 +3,8 @@
     scores     = every candidate on D_t                            # with what served it, before anything sees D_t
     generators = each trained against D_t, from Θ_{t-k} … Θ_{t-1}
     Θ_t        = Θ_{t-1} trained on D_t
-    candidates = generated from Θ_{t-k+1} … Θ_t                    # one of them is the next serving model Θ*_t
+    candidates = generated from Θ_{t-k+1} … Θ_t
+    Θ*_t       = one of the candidates, by their scores so far     # serves until D_{t+1} closes
 
 The base model goes on from Θ_t, never from Θ*_t. The first `pretrain` periods are collected, then pretrained on.
 """
@@ -23,6 +24,7 @@ from models.parameters import Parameters, Sizes
 from models.pretraining import Checkpoint, Pretraining, pretrain
 from models.randomness import rng
 from models.samples import Samples, sample
+from models.selection import AUTO, Selection
 from models.training import Snapshot, train
 
 
@@ -30,9 +32,10 @@ from models.training import Snapshot, train
 class Outcome:
     """What one update period yields.
 
-    scores: prequential score of every candidate on this period, empty while pretraining. parameters: what serves
-    from now on, None before the end of pretraining; its tables have one row per id of `users` and `items` after the
-    cold row 0. decisions: plain facts that go into the manifest.
+    scores: prequential score of every candidate on this period, empty while pretraining; where `auto` serves also
+    "auto", the score of what served this period. served: the method that did, None while pretraining. method: the one
+    that serves from now on, and parameters its candidate, None before the end of pretraining; its tables have one row
+    per id of `users` and `items` after the cold row 0. decisions: plain facts that go into the manifest.
     """
 
     period: int
@@ -40,7 +43,8 @@ class Outcome:
     samples: int
     stage: str
     scores: Mapping[str, Score]
-    method: str
+    served: str | None
+    method: str | None
     parameters: Parameters | None
     users: Ids
     items: Ids
@@ -82,14 +86,25 @@ def learn(
     samples = samples.to(device_of(settings))
     observer.stage("scoring")
     scores = {name: evaluate(settings.base_model, candidate, samples) for name, candidate in state.candidates.items()}
+    known, served = state.sampler.sizes, state.serving(settings)
     decisions: dict[str, str | int | float | None] = {}
-    known = state.sampler.sizes
-    state = replace(state, sampler=sampler, learned=state.learned + 1, targets=(*state.targets, samples))
+    selection = _observed(state, scores, settings)
+    targets = (*state.targets, samples)
+    state = replace(state, sampler=sampler, learned=state.learned + 1, targets=targets, selection=selection)
     if state.learned == settings.pretrain:
         state, decisions = _pretrained(state, known, settings, observer, pretraining)
     if state.learned >= settings.pretrain:
         state = _updated(state, samples, period, settings, observer)
-    return state, _outcome(state, interactions, samples, period, settings, scores, decisions)
+    if served and settings.serve == AUTO:
+        scores[AUTO] = scores[served]
+    return state, _outcome(state, interactions, samples, period, settings, scores, served, decisions)
+
+
+def _observed(state: LearnerState, scores: Mapping[str, Score], settings: LearningSettings) -> Selection:
+    if settings.serve != AUTO:
+        return state.selection
+    losses = {name: scores[name].log_loss for name in settings.candidates if name in scores}
+    return state.selection.observed(losses, settings.selection.half_life)
 
 
 def _pretrained(
@@ -156,18 +171,21 @@ def _outcome(
     period: int,
     settings: LearningSettings,
     scores: Mapping[str, Score],
+    served: str | None,
     decisions: Mapping[str, str | int | float | None],
 ) -> Outcome:
-    pretrained = state.learned >= settings.pretrain
+    method = state.serving(settings)
+    explained = state.selection.explained(settings.candidates) if method and settings.serve == AUTO else {}
     return Outcome(
         period=period,
         interactions=len(interactions),
         samples=len(samples),
-        stage="updated" if pretrained else f"pretraining {state.learned}/{settings.pretrain}",
+        stage="updated" if method else f"pretraining {state.learned}/{settings.pretrain}",
         scores=scores,
-        method=settings.serving,
-        parameters=state.candidates[settings.serving] if pretrained else None,
+        served=served,
+        method=method,
+        parameters=state.candidates[method] if method else None,
         users=state.sampler.users.ids,
         items=state.sampler.items.ids,
-        decisions=decisions,
+        decisions={**decisions, **explained},
     )

@@ -12,6 +12,7 @@ from models import tree
 from models.learning import LearningSettings, device_of
 from models.parameters import Parameters
 from models.samples import SamplerState, Samples
+from models.selection import AUTO, Selection
 from models.training import Snapshot
 
 
@@ -22,6 +23,7 @@ class LearnerState:
     targets: the samples that generators still train on (while pretraining: all of them), oldest first.
     snapshot: Θ_t and its optimizer state, None while pretraining. window: the last Θ, newest last.
     methods: the state of each update method; candidates: what each would serve until the next period closes.
+    selection: what `auto` remembers of the candidates' scores.
     """
 
     sampler: SamplerState
@@ -31,11 +33,18 @@ class LearnerState:
     window: tuple[Parameters, ...]
     methods: Mapping[str, Any]
     candidates: Mapping[str, Parameters]
+    selection: Selection
 
     @staticmethod
     def start(users: str = "int", items: str = "int") -> LearnerState:
         """Before the first period; `users` and `items` are "int" or "string"."""
-        return LearnerState(SamplerState.start(users, items), 0, (), None, (), {}, {})
+        return LearnerState(SamplerState.start(users, items), 0, (), None, (), {}, {}, Selection({}))
+
+    def serving(self, settings: LearningSettings) -> str | None:
+        """Name of the method whose candidate serves until the next period closes; None while pretraining."""
+        if not self.candidates:
+            return None
+        return self.selection.chosen(settings.candidates) if settings.serve == AUTO else settings.serve
 
     def grown(self, settings: LearningSettings) -> LearnerState:
         """Tables with a row for each id known by now; a row born later starts as it would have at first."""

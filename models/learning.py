@@ -11,24 +11,27 @@ import torch
 
 from models.base_models import AnyBaseModel
 from models.base_models.embedding_mlp import EmbeddingMlp
+from models.selection import AUTO, Auto
 from models.update_methods import AnyUpdateMethod
-from models.update_methods.asmg import Asmg, AsmgAveraged
+from models.update_methods.asmg import Asmg
 from models.update_methods.iu import Iu
+from models.update_methods.row_statistics import RowStatistics
 
 
 @dataclass(frozen=True)
 class LearningSettings:
     """What decides the numbers of a run (algorithms.md); all of it is fixed in the state directory.
 
-    methods: candidates kept warm, each scored on every period; serve: the one whose candidate is published
-    (default: the last of `methods`). pretrain: periods that pretraining consumes; the last of them only chooses
-    pass and initialisation, and is then trained on once. negatives: drawn per positive (0 for explicit labels).
-    threads: of the learner process; like `device`, part of the machine class.
+    methods: candidates kept warm, each scored on every period; serve: the one whose candidate is published, or "auto",
+    the one whose recent log loss is lowest; selection: how auto does that. pretrain: periods that pretraining
+    consumes; the last of them only chooses pass and initialisation, and is then trained on once. negatives: drawn per
+    positive (0 for explicit labels). threads: of the learner process; like `device`, part of the machine class.
     """
 
     seed: int = 0
-    methods: tuple[AnyUpdateMethod, ...] = (Iu(), AsmgAveraged())
-    serve: str | None = None
+    methods: tuple[AnyUpdateMethod, ...] = (Iu(), RowStatistics())
+    serve: str = AUTO
+    selection: Auto = field(default_factory=Auto)
     base_model: AnyBaseModel = field(default_factory=EmbeddingMlp)
     pretrain: int = 10
     passes: int = 10
@@ -43,8 +46,12 @@ class LearningSettings:
         names = [method.method for method in self.methods]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"methods must name each method once, got {names}")
-        if self.serve is not None and self.serve not in names:
-            raise ValueError(f"serve must be one of the methods {names}, got {self.serve!r}")
+        if AUTO in names:
+            raise ValueError(f"{AUTO} selects among methods and is none itself: name it in serve")
+        if self.serve not in (AUTO, *names):
+            raise ValueError(f"serve must be {AUTO} or one of the methods {names}, got {self.serve!r}")
+        if strangers := sorted(set(self.selection.candidates) - set(names)):
+            raise ValueError(f"selection.candidates must be among the methods {names}, got {strangers}")
         floors = {"pretrain": 2, "passes": 1, "initialisations": 1, "negatives": 0, "batch": 1, "threads": 1, "seed": 0}
         for name, least in floors.items():
             if getattr(self, name) < least:
@@ -53,9 +60,9 @@ class LearningSettings:
             raise ValueError(f"learning_rate must be between 0 and 1, got {self.learning_rate}")
 
     @property
-    def serving(self) -> str:
-        """Name of the method whose candidate is published."""
-        return self.serve or self.methods[-1].method
+    def candidates(self) -> tuple[str, ...]:
+        """Names of the methods among which `auto` selects."""
+        return self.selection.candidates or tuple(method.method for method in self.methods)
 
     @property
     def window(self) -> int:
@@ -68,7 +75,15 @@ def paper(settings: LearningSettings) -> LearningSettings:
 
     The number of initialisations is not stated there: one.
     """
-    return replace(settings, methods=(Iu(), Asmg()), pretrain=11, passes=10, initialisations=1, learning_rate=1e-3)
+    return replace(
+        settings,
+        methods=(Iu(), Asmg()),
+        serve="asmg",
+        pretrain=11,
+        passes=10,
+        initialisations=1,
+        learning_rate=1e-3,
+    )
 
 
 def device_of(settings: LearningSettings) -> torch.device:

@@ -41,11 +41,10 @@ def fixed_for_store(records: RecordSettings, periods: AnyPeriods, learning: Lear
             own["learning.methods"] = [method.method for method in value]
             for method in value:
                 own |= _dotted(f"learning.methods.{method.method}", method, ("method",))
-        elif field.name == "base_model":
-            own |= _dotted("learning.base_model", value, ())
+        elif field.name in ("base_model", "selection"):
+            own |= _dotted(f"learning.{field.name}", value, ())
         elif field.name not in _MACHINE_CLASS:
             own[f"learning.{field.name}"] = value
-    own["learning.serve"] = learning.serving  # leaving it to the default and naming the default are the same
     return fixed_for_journal(records, periods) | own
 
 

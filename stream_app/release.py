@@ -8,6 +8,7 @@ from models.interactions import Interactions
 from models.learner import Outcome
 from models.learning import LearningSettings, machine_class
 from models.metrics import Score
+from models.selection import AUTO
 from stream_app.events.periods import UpdatePeriod
 from stream_app.versions.columns import ids_to_tensors
 from stream_app.versions.manifest import Period, Plain, Rows
@@ -39,23 +40,31 @@ def release(
         parent,
         Period(number=period.number, start=period.start, end=period.end, interactions=rows),
         Rows(count=rows, sha256=interactions.digest()),
-        learning_facts(settings, digest),
+        learning_facts(outcome, settings, digest),
         machine_class(settings),
-        {method.method: _metrics(outcome.scores.get(method.method)) for method in settings.methods},
+        {name: _metrics(outcome.scores.get(name)) for name in _scored(settings)},
         outcome.decisions,
         {**tensors, **ids_to_tensors("users", outcome.users), **ids_to_tensors("items", outcome.items)},
     )
 
 
-def learning_facts(settings: LearningSettings, digest: str) -> dict[str, Plain]:
-    """What a manifest says about the learning: a few names, and the digest of all settings that decide its content."""
+def learning_facts(outcome: Outcome, settings: LearningSettings, digest: str) -> dict[str, Plain]:
+    """What a manifest says about the learning: a few names, and the digest of all settings that decide its content.
+
+    method: the one whose candidate this version is; where `auto` chose it, the decisions say why.
+    """
     return {
         "settings_digest": digest,
-        "method": settings.serving,
+        "method": outcome.method,
         "base_model": settings.base_model.name,
         "seed": settings.seed,
         "negatives": settings.negatives,
     }
+
+
+def _scored(settings: LearningSettings) -> tuple[str, ...]:
+    """Every method, and `auto` last where that serves."""
+    return (*(method.method for method in settings.methods), *([AUTO] if settings.serve == AUTO else []))
 
 
 def _metrics(score: Score | None) -> Mapping[str, float | None] | None:

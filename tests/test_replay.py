@@ -31,7 +31,7 @@ from stream_app.replay import PeriodResult, replay
 from stream_app.replay.recording import equal_periods
 from stream_app.replay.report import Rest, summary, totals
 
-METHODS = ("iu", "asmg-averaged")
+METHODS = ("iu", "row-statistics", "auto")
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,28 @@ def test_the_loop_of_the_readme_yields_every_period_in_order(whole: tuple[Path, 
     assert [result.period for result in results] == list(range(1, PERIODS + 1))
     assert [result.interactions for result in results] == [ROWS] * PERIODS
     assert [result.version for result in results] == [None, 1, 2, 3, 4, 5]
-    assert [result.serving for result in results] == [None, None, *["asmg-averaged"] * 4]
+    assert [result.serving is None for result in results] == [True, True, *[False] * 4]
     assert [tuple(result.candidates) for result in results] == [(), (), *[METHODS] * 4]
+
+
+def test_every_choice_of_auto_is_the_lowest_smoothed_log_loss_and_is_explained(
+    whole: tuple[Path, list[PeriodResult]],
+) -> None:
+    """By hand, from the reported scores: half-life 2, the first value as it is, iu before anything was scored."""
+    smoothed: dict[str, float] = {}
+    chosen = "iu"
+    for period in report(whole[0])["periods"][1:]:
+        candidates = period["candidates"]
+        if candidates:
+            assert (period["serving"], candidates["auto"]) == (chosen, candidates[chosen])
+        for name in METHODS[:2] if candidates else ():
+            loss = candidates[name]["log_loss"]
+            smoothed[name] = smoothed[name] * 0.5**0.5 + loss * (1 - 0.5**0.5) if name in smoothed else loss
+        chosen = min(METHODS[:2], key=lambda name: smoothed.get(name, 0.0))
+        decisions = period["decisions"]
+        assert (decisions["serve"], decisions["chosen"]) == ("auto", chosen)
+        assert [decisions[f"smoothed_log_loss.{name}"] for name in smoothed] == pytest.approx(list(smoothed.values()))
+        assert chosen in decisions["reason"]
 
 
 def test_the_digests_are_those_of_the_published_bytes(whole: tuple[Path, list[PeriodResult]]) -> None:
@@ -243,6 +263,7 @@ def test_the_report_has_the_promised_shape(whole: tuple[Path, list[PeriodResult]
     assert found["settings"]["learning"]["seed"] == 0
     assert set(found["periods"][-1]) == {
         *("period", "interactions", "samples", "serving", "candidates", "version", "digest", "seconds"),
+        "decisions",
     }
     assert set(found["periods"][-1]["candidates"]["iu"]) == {
         *("auc", "log_loss", "auc_seen_items", "log_loss_seen_items"),

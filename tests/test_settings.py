@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from models.update_methods.asmg import Asmg, AsmgAveraged
+from models.update_methods.asmg import Asmg
 from models.update_methods.iu import Iu
+from models.update_methods.row_statistics import RowStatistics
 from stream_app.errors import SettingsError
 from stream_app.events.periods import EqualCount, EventTime
 from stream_app.settings.complete import Settings
@@ -44,7 +45,8 @@ def test_without_anything_the_defaults_hold() -> None:
         Path("asmg-state"),
         "localhost:9092",
     )
-    assert settings.learning.methods == (Iu(), AsmgAveraged())
+    assert settings.learning.methods == (Iu(), RowStatistics())
+    assert settings.learning.serve == "auto"
 
 
 def test_flags_beat_environment_beats_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +70,24 @@ def test_a_named_file_stands_in_place_of_the_default_one(monkeypatch: pytest.Mon
 def test_methods_may_be_named_in_every_way(methods: str) -> None:
     written(f"[learning]\nmethods = {methods}")
     assert load(Settings).learning.methods == (Iu(), Asmg())
+
+
+@pytest.mark.parametrize("methods", ['"iu, asmg, auto"', '["iu", "asmg", "auto"]', '["auto", "iu", {method = "asmg"}]'])
+def test_auto_among_the_methods_says_what_serves(methods: str) -> None:
+    written(f"[learning]\nmethods = {methods}")
+    learning = load(Settings).learning
+    assert (learning.methods, learning.serve, learning.candidates) == ((Iu(), Asmg()), "auto", ("iu", "asmg"))
+
+
+def test_auto_alone_selects_among_the_usual_methods() -> None:
+    written("[learning]\nmethods = 'auto'")
+    assert load(Settings).learning.candidates == ("iu", "row-statistics")
+
+
+def test_auto_may_be_told_how_to_select_and_among_whom() -> None:
+    written("[learning]\nmethods = 'iu,asmg'\n[learning.selection]\nhalf_life = 1.5\ncandidates = ['asmg']")
+    learning = load(Settings).learning
+    assert (learning.selection.half_life, learning.candidates) == (1.5, ("asmg",))
 
 
 def test_a_method_keeps_the_settings_given_with_it() -> None:
@@ -121,7 +141,14 @@ def test_a_serving_process_reads_the_file_of_the_worker_and_leaves_its_sections_
             "learning.methods.1.window",
             "at least 1, got 0",
         ),
-        ("[learning]\nmethods = ['iu']\nserve = 'asmg'", "learning.serve", "must be one of the methods"),
+        (
+            "[learning]\nmethods = ['iu']\nserve = 'asmg'",
+            "learning.serve",
+            "must be auto or one of the methods ['iu'], got 'asmg'",
+        ),
+        ("[learning]\nmethods = 'iu,auto'\nserve = 'iu'", "learning.methods", "take auto out or set serve to it too"),
+        ("[learning.selection]\nhalf_life = 0", "learning.selection.half_life", "periods above 0, got 0.0"),
+        ("[learning.selection]\ncandidates = ['asmg']", "learning", "selection.candidates must be among the methods"),
         ("learning = 3", "learning", "dictionary"),
         ("[periods]\nby = 'x'", "periods.by", "'count', 'time'"),
         ("[periods]\nby = 'time'", "periods.length", "must be given"),

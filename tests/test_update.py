@@ -85,8 +85,9 @@ def test_every_full_period_is_learned_once_and_versions_follow_each_other(
         own = rows.select(slice(ROWS * (period - 1), ROWS * period))
         assert (content["version"], content["parent"], content["period"]["number"]) == (number, parent, period)
         assert content["rows"] == {"count": ROWS, "sha256": own.digest()}
-        assert content["learning"]["method"] == "asmg-averaged"
-        assert set(content["metrics"]) == {"iu", "asmg-averaged"}
+        assert content["learning"]["method"] == content["decisions"]["chosen"]
+        assert content["decisions"]["reason"].startswith("no period has been scored yet") == (number == 1)
+        assert set(content["metrics"]) == {"iu", "row-statistics", "auto"}
         assert (content["metrics"]["iu"] is None) == (number == 1)
         parent = hashlib.sha256(version.content_bytes).hexdigest()
     assert len(versions) == PERIODS - SETTINGS.pretrain + 1

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.interactions import Interactions
+from models.selection import AUTO
 from stream_app.replay.picture import draw
 from stream_app.replay.results import PeriodResult
 from stream_app.subscriber import ModelSubscriber
@@ -43,7 +44,7 @@ class View:
                 period=content.period.number,
                 interactions=content.period.interactions,
                 samples=2 * content.period.interactions,
-                serving=str(content.learning["method"]) if scored else None,
+                serving=_served(content.learning["method"], scored) if scored else None,
                 candidates=scored,
                 version=content.version,
                 digest=model.version.digest,
@@ -110,6 +111,11 @@ class Reader:
             model.score(user, items)
             self.longest = max(self.longest, time.perf_counter() - begin)
             self.calls += 1
+
+
+def _served(method: object, scored: Mapping[str, Any]) -> str:
+    """Under which name the score stands of what served: the version's method serves from now on, `auto` before."""
+    return AUTO if AUTO in scored else str(method)
 
 
 def _auc(result: PeriodResult, method: str | None) -> str:

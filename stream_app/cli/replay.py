@@ -38,7 +38,12 @@ def add(commands: Commands) -> None:
     for name, kind, value, meaning in (
         ("pretrain", int, "N", "periods that pretraining takes (default: 10)"),
         ("negatives", int, "N", "negatives drawn per positive (default: 0, for explicit labels)"),
-        ("methods", str, "LIST", "update methods; the last one serves (default: iu,asmg-averaged)"),
+        (
+            "methods",
+            str,
+            "LIST",
+            "update methods, or auto to let the best of them serve (default: iu,row-statistics,auto)",
+        ),
         ("seed", int, "N", "of all randomness (default: 0)"),
         ("device", str, "DEVICE", "auto, cpu or cuda (default: auto)"),
     ):
@@ -110,8 +115,13 @@ def line(result: PeriodResult, pretrained: str) -> str:
     head = f"period {result.period:>3}  {result.interactions:>8} interactions"
     if not result.candidates:
         return f"{head}  pretraining {'done' if result.version else pretrained}"
-    scores = "  ".join(f"{method} {_metrics(values)}" for method, values in result.candidates.items())
+    scores = "  ".join(f"{_named(method, result)} {_metrics(values)}" for method, values in result.candidates.items())
     return f"{head}  {scores}  {sum(result.seconds.values()):.1f} s"
+
+
+def _named(method: str, result: PeriodResult) -> str:
+    """A method; of `auto` also which candidate it was."""
+    return f"auto ({result.serving})" if method == "auto" else method
 
 
 def _metrics(values: Any) -> str:

@@ -1,4 +1,4 @@
-"""metrics.png: AUC and log loss of every method over the periods."""
+"""metrics.png: AUC and log loss of every method over the periods, and of what `auto` served."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from models.selection import AUTO
 from stream_app.replay.results import PeriodResult
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too
@@ -35,10 +36,12 @@ def _panel(axes: Axes, results: Sequence[PeriodResult], metric: str, label: str)
     methods = list(dict.fromkeys(method for result in scored for method in result.candidates))
     for number, method in enumerate(methods):
         values = [_number(result.candidates.get(method, {}).get(metric)) for result in scored]
+        periods = [result.period for result in scored]
+        if method == AUTO:  # it lies on the candidate that served: a broad band beneath
+            axes.plot(periods, values, color="#999999", linewidth=7, alpha=0.35, zorder=1, label="auto (served)")
+            continue
         colour, mark = _COLOURS[number % len(_COLOURS)], _MARKS[number % len(_MARKS)]
-        axes.plot(
-            [r.period for r in scored], values, color=colour, marker=mark, markersize=3.5, linewidth=1.4, label=method
-        )
+        axes.plot(periods, values, color=colour, marker=mark, markersize=3.5, linewidth=1.4, label=method)
     axes.set(title=label.split(" (")[0], xlabel="update period", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)

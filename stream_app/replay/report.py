@@ -2,7 +2,7 @@
 
 {"settings", "machine",
  "periods": [{"period", "interactions", "samples", "serving", "candidates": {method: {metric: value}}, "version",
-              "digest", "seconds": {stage: s}}],
+              "digest", "seconds": {stage: s}, "decisions": {name: value}}],
  "summary": {method: {metric: mean over the last 7 scored periods, "periods": how many those are}},
  "totals": {"periods", "interactions", "samples", "versions", "late_rows", "dead_lettered_rows", "dropped_rows",
             "bad_rows", "open_rows", "seconds"}}

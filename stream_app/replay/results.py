@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from models.metrics import Score
@@ -34,7 +34,8 @@ class PeriodResult:
 
     samples: interactions and drawn negatives; serving: the method whose model served this period, None while
     pretraining; candidates: {method: {metric: value}}, scored before anything trained on the period, None where a
-    metric is not defined; version, digest: what serves from now on, None while pretraining; seconds: by stage.
+    metric is not defined, "auto" being what served where that selects; version, digest: what serves from now on, None
+    while pretraining; decisions: how that was chosen; seconds: by stage.
     """
 
     period: int
@@ -45,6 +46,7 @@ class PeriodResult:
     version: int | None
     digest: str | None
     seconds: Mapping[str, float]
+    decisions: Mapping[str, str | int | float | None] = field(default_factory=dict)
 
     @staticmethod
     def of(updated: Updated) -> PeriodResult:
@@ -54,11 +56,12 @@ class PeriodResult:
             period=updated.period.number,
             interactions=outcome.interactions,
             samples=outcome.samples,
-            serving=outcome.method if outcome.scores else None,
+            serving=outcome.served,
             candidates={method: _metrics(score) for method, score in outcome.scores.items()},
             version=version.number if version else None,
             digest=version.digest if version else None,
             seconds={stage: round(spent, 3) for stage, spent in updated.seconds.items()},
+            decisions=outcome.decisions,
         )
 
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from models.learning import LearningSettings, paper
+from models.selection import AUTO
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.replay import ReplaySettings
 from stream_app.settings.ingest import IngestSettings
@@ -16,14 +17,23 @@ from stream_app.settings.sources import LayerSource, Values
 
 
 def _learning(value: Any) -> Any:
-    """A method may be given by its name alone, and several as "iu,asmg"."""
+    """A method may be given by its name alone, and several as "iu,asmg"; "auto" among them says what serves."""
     if not isinstance(value, dict) or "methods" not in value:
         return value
     methods = value["methods"]
     named = [name.strip() for name in methods.split(",")] if isinstance(methods, str) else methods
     if not isinstance(named, list | tuple):
         return value
-    return value | {"methods": [{"method": method} if isinstance(method, str) else method for method in named]}
+    given = {**value, "methods": [{"method": one} if isinstance(one, str) else one for one in named if one != AUTO]}
+    if AUTO not in named:
+        return given
+    if value.get("serve", AUTO) != AUTO:
+        raise ValueError(
+            f"methods name {AUTO}, but serve is {value['serve']!r}: take {AUTO} out or set serve to it too"
+        )
+    if not given["methods"]:  # "auto" alone: among the usual ones
+        del given["methods"]
+    return given | {"serve": AUTO}
 
 
 class Settings(IngestSettings):

@@ -113,7 +113,7 @@ def test_a_period_is_scored_before_anything_trains_on_it() -> None:
         _probability(version, int(user), int(item), _history(periods[:7], rows.users[at], rows.times[at], vocabulary))
         for at, (user, item) in enumerate(zip(users, items, strict=True))
     ]
-    score = outcome.scores[SETTINGS.serving]
+    score = outcome.scores["auto"]
     assert score.auc == pytest.approx(roc_auc_score(rows.labels, probabilities), abs=1e-6)
     assert score.log_loss == pytest.approx(log_loss(rows.labels, probabilities), abs=1e-6)
 

@@ -111,13 +111,14 @@ def _told(updated: Updated, publisher: Publisher) -> LearnerState:
     version = updated.version.number if updated.version else None
     publisher.wake(updated.outcome.stage, version)
     metrics.period_trained(updated.seconds)
-    score = updated.outcome.scores.get(updated.outcome.method)
+    score = updated.outcome.scores.get(updated.outcome.served or "")
     event(
         "period-trained",
         period=updated.period.number,
         rows=updated.period.rows,
         version=version,
         stage=updated.outcome.stage,
+        method=updated.outcome.method,
         auc=score.auc if score else None,
         log_loss=score.log_loss if score else None,
         seconds=sum(updated.seconds.values()),
