@@ -18,23 +18,20 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet as parquet
 from rich.console import Console
 from rich.live import Live
 
 from deploy.demo.view import Reader, View
-from models.interactions import Interactions
 from stream_app.broker import KafkaSettings
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
-from stream_app.synthetic import drifting_stream
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy" / "kafka-local"))
 
 from broker import JavaMissing, LocalBroker  # noqa: E402  (a script beside us, which is no package)
 
-INTERACTIONS, USERS, ITEMS = 60_000, 1_500, 800
+INTERACTIONS = 60_000
+STREAM = ("--users", "1500", "--items", "800", "--drift", "sudden,gradual", "--implicit", "--seed", "1")
 PERIODS, PRETRAIN = 30, 8
 RATE = 1_000
 """Interactions a second: a period closes every 2 s."""
@@ -79,27 +76,26 @@ def main() -> int:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     console = Console()
-    stream = drifting_stream(INTERACTIONS, USERS, ITEMS, seed=1)
-    recording = write_recording(stream, out / "stream.parquet")
-    console.print(f"A generated stream of {len(stream):,} interactions whose tastes drift: {recording}")
+    write_settings(out)
+    recording = out / "stream.parquet"
+    asmg(out, "generate", str(recording), "--interactions", str(INTERACTIONS), *STREAM)
     try:
         with bootstrap_address(out) as bootstrap:
             write_settings(out, bootstrap)
-            return through_kafka(out, bootstrap, stream, recording, console)
+            return through_kafka(out, bootstrap, recording, console)
     except JavaMissing as missing:
         console.print(f"{missing}\n\nWithout a broker, the same chain by replay:", style="yellow")
-        write_settings(out)
         asmg(out, "replay", str(recording), "--out", str(out / "replay"))
         return 0
 
 
-def through_kafka(out: Path, bootstrap: str, stream: Interactions, recording: Path, console: Console) -> int:
+def through_kafka(out: Path, bootstrap: str, recording: Path, console: Console) -> int:
     """Worker, producer, subscriber and reader against the broker at `bootstrap`."""
     asmg(out, "topics", "create")
     view = View(expected=PERIODS - PRETRAIN + 1)
     settings = SubscriberSettings(KafkaSettings(bootstrap=bootstrap), topic=f"{MODEL}-models", model=MODEL)
     subscriber = ModelSubscriber(settings, on_swap=lambda model: view.swapped(model, subscriber.health().times))
-    with subscriber, Reader(subscriber, stream) as reader:
+    with subscriber, Reader(subscriber, recording) as reader:
         with background(out, "worker"), background(out, "produce", str(recording), "--rate", str(RATE), "--end"):
             follow(view, subscriber, reader, console)
         calls = {"calls": reader.calls, "longest_seconds": reader.longest, "refusals": subscriber.health().refusals}
@@ -160,14 +156,6 @@ def write_settings(out: Path, bootstrap: str | None = None) -> None:
     kafka = KAFKA.format(bootstrap=bootstrap, model=MODEL) if bootstrap else ""
     text = SETTINGS.format(out=out, model=MODEL, kafka=kafka, count=INTERACTIONS // PERIODS, pretrain=PRETRAIN)
     (out / "asmg.toml").write_text(text)
-
-
-def write_recording(stream: Interactions, path: Path) -> Path:
-    """The stream as a Parquet recording, times in seconds."""
-    times = stream.times // 1_000_000
-    columns = {"user_id": stream.users, "item_id": stream.items, "timestamp": times, "label": stream.labels}
-    parquet.write_table(pyarrow.table(columns), path)
-    return path
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as parquet
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from models.interactions import Interactions
 from models.selection import AUTO
 from stream_app.replay.picture import draw
 from stream_app.replay.results import PeriodResult
@@ -83,9 +83,11 @@ class View:
 class Reader:
     """A thread that scores without pause, as a serving process would; a context manager."""
 
-    def __init__(self, subscriber: ModelSubscriber, stream: Interactions) -> None:
+    def __init__(self, subscriber: ModelSubscriber, recording: Path) -> None:
+        """recording: a Parquet file, of whose users and items it asks for scores."""
         self._subscriber = subscriber
-        self._users, self._items = np.unique(stream.users), np.unique(stream.items)
+        ids = parquet.read_table(recording, columns=["user_id", "item_id"])
+        self._users, self._items = (np.unique(ids[name].to_numpy()) for name in ids.column_names)
         self._stop, self._thread = threading.Event(), threading.Thread(target=self._read, name="reader")
         self.calls, self.longest = 0, 0.0
 
