@@ -16,7 +16,9 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from replay_helpers import SETTINGS, stream, write
 
 from stream_app.broker import KafkaSettings
+from stream_app.cli.main import main
 from stream_app.errors import BadInput, Unavailable
+from stream_app.events.record import RecordSettings
 from stream_app.produce import produce
 
 PARTITIONS = 3
@@ -111,3 +113,14 @@ def test_a_recording_that_cannot_be_read_sends_nothing(broker: str, tmp_path: Pa
     with pytest.raises(BadInput, match="no such file"):
         produce(tmp_path / "nowhere.parquet", KafkaSettings(broker), topic, SETTINGS.records, end=True)
     assert everything(broker, topic) == {}
+
+
+def test_a_generated_stream_is_sent_without_its_truth(broker: str, tmp_path: Path) -> None:
+    recording = tmp_path / "stream.csv"
+    assert main(["generate", str(recording), "--interactions", "300", "--users", "20", "--items", "10"]) == 0
+    topic = made(broker, "produce-generated")
+    sent = produce(recording, KafkaSettings(broker), topic, RecordSettings())
+    assert (sent.interactions, sent.bad) == (300, 0)
+    values = [msgpack.unpackb(record.value) for records in everything(broker, topic).values() for record in records]
+    assert len(values) == 300
+    assert {tuple(sorted(value)) for value in values} == {("item_id", "label", "timestamp", "user_id")}
