@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from models.base_models import AnyBaseModel
 from models.base_models.embedding_mlp import EmbeddingMlp
+from models.base_models.protocol import BaseModel
 from models.selection import AUTO, Auto
 from models.update_methods import AnyUpdateMethod
 from models.update_methods.asmg import Asmg
 from models.update_methods.iu import Iu
+from models.update_methods.protocol import UpdateMethod
 from models.update_methods.row_statistics import RowStatistics
 
 
@@ -29,10 +31,10 @@ class LearningSettings:
     """
 
     seed: int = 0
-    methods: tuple[AnyUpdateMethod, ...] = (Iu(), RowStatistics())
+    methods: tuple[AnyUpdateMethod | UpdateMethod[Any], ...] = (Iu(), RowStatistics())
     serve: str = AUTO
     selection: Auto = field(default_factory=Auto)
-    base_model: AnyBaseModel = field(default_factory=EmbeddingMlp)
+    base_model: AnyBaseModel | BaseModel = field(default_factory=EmbeddingMlp)
     pretrain: int = 10
     passes: int = 10
     initialisations: int = 3

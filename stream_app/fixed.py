@@ -40,7 +40,7 @@ def fixed_for_store(records: RecordSettings, periods: AnyPeriods, learning: Lear
         if field.name == "methods":
             own["learning.methods"] = [method.method for method in value]
             for method in value:
-                own |= _dotted(f"learning.methods.{method.method}", method, ("method",))
+                own |= _dotted(f"learning.methods.{method.method}", method, ("method",)) | _own_class(method)
         elif field.name in ("base_model", "selection"):
             own |= _dotted(f"learning.{field.name}", value, ())
         elif field.name not in _MACHINE_CLASS:
@@ -52,6 +52,13 @@ def settings_digest(fixed: Mapping[str, Any]) -> str:
     """SHA-256 (hex) over the canonical JSON of fixed settings: keys in order, no spaces, ASCII. Named in manifests."""
     canonical = json.dumps(dict(fixed), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _own_class(method: Any) -> dict[str, str]:
+    """Whose code a method is that does not come with us: another class of the same name is another method."""
+    kind = type(method)
+    ours = kind.__module__.startswith("models.update_methods.")
+    return {} if ours else {f"learning.methods.{method.method}.class": f"{kind.__module__}:{kind.__qualname__}"}
 
 
 def _dotted(name: str, value: Any, without: tuple[str, ...]) -> dict[str, Any]:

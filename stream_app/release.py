@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from models.base_models.module import Module
 from models.interactions import Interactions
 from models.learner import Outcome
 from models.learning import LearningSettings, machine_class
@@ -13,6 +14,7 @@ from stream_app.events.periods import UpdatePeriod
 from stream_app.versions.columns import ids_to_tensors
 from stream_app.versions.manifest import Period, Plain, Rows
 from stream_app.versions.model_version import ModelVersion, build
+from stream_app.versions.serving import BASE_MODEL_SETTINGS, settings_text
 
 _METRICS = ("auc", "log_loss", "auc_seen_items", "log_loss_seen_items")  # those of the format (docs/model-version.md)
 
@@ -53,13 +55,16 @@ def learning_facts(outcome: Outcome, settings: LearningSettings, digest: str) ->
 
     method: the one whose candidate this version is; where `auto` chose it, the decisions say why.
     """
-    return {
+    facts: dict[str, Plain] = {
         "settings_digest": digest,
         "method": outcome.method,
         "base_model": settings.base_model.name,
         "seed": settings.seed,
         "negatives": settings.negatives,
     }
+    if isinstance(settings.base_model, Module):
+        facts[BASE_MODEL_SETTINGS] = settings_text(settings.base_model.settings)
+    return facts
 
 
 def _scored(settings: LearningSettings) -> tuple[str, ...]:

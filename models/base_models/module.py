@@ -67,6 +67,11 @@ class Module:
         """The embeddings that have rows of a vocabulary."""
         return self._built.tables
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all parameters; the rows of tables are some number."""
+        return {name: tuple(tensor.shape) for name, tensor in self._built.module.named_parameters()}
+
     def limits(self, sizes: Sizes) -> dict[str, float]:
         """A uniform distribution in ± this has the standard deviation with which the module draws a table."""
         measured = {vocabulary: max(rows, MEASURED_ROWS) for vocabulary, rows in sizes.items()}

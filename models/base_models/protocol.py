@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from models.parameters import Parameters, Sizes, Tables
 from models.samples import Batch
 
 
+@runtime_checkable
 class BaseModel(Protocol):
     """A frozen value that holds settings and no tensors; none of its calls changes its arguments."""
 

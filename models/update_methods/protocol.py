@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from models.base_models.protocol import BaseModel
 from models.parameters import Parameters
@@ -13,6 +13,7 @@ from models.training import Snapshot
 State = TypeVar("State")
 
 
+@runtime_checkable
 class UpdateMethod(Protocol[State]):
     """Three calls a period at most; none changes its arguments, and equal arguments give equal bytes."""
 

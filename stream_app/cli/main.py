@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from stream_app.cli import (
     config,
@@ -52,6 +53,7 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     given = parser().parse_args(arguments)
+    _see_here()
     try:
         given.run(given)
         sys.stdout.flush()
@@ -68,6 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         last_words(_one_line(error))
         return _exit_code(error)
+
+
+def _see_here() -> None:
+    """What settings name "package.module:..." may lie where the command is given, as for `python -m`."""
+    if not sys.flags.safe_path and not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.append(str(Path.cwd()))  # last: no file that happens to lie here stands before an installed package
 
 
 def parser() -> Parser:

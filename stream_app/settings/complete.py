@@ -6,13 +6,14 @@ from dataclasses import fields, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.learning import LearningSettings, paper
 from models.selection import AUTO
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.replay import ReplaySettings
 from stream_app.settings.ingest import IngestSettings
+from stream_app.settings.own import with_own
 from stream_app.settings.sources import LayerSource, Values
 
 
@@ -39,8 +40,14 @@ def _learning(value: Any) -> Any:
 class Settings(IngestSettings):
     """Everything that a settings file may say. Made by `load`; keyword arguments are the flags."""
 
+    model_config = SettingsConfigDict(
+        arbitrary_types_allowed=True
+    )  # what is somebody's own is checked where it is made
+
     preset: Literal["paper"] | None = None
-    learning: Annotated[LearningSettings, BeforeValidator(_learning)] = Field(default_factory=LearningSettings)
+    learning: Annotated[LearningSettings, BeforeValidator(with_own), BeforeValidator(_learning)] = Field(
+        default_factory=LearningSettings
+    )
 
     @classmethod
     def unjudged(cls, values: Values) -> Values:

@@ -16,6 +16,8 @@ from stream_app.errors import SettingsError
 
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _MISSING = object()
+_NAMED = {"method": "methods", "name": "base_model"}
+"""What names a member of a section of the learning, and the section."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ def settings_error(error: pydantic.ValidationError, kind: type[Any], layers: Seq
 
 
 def _relevant(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """Without the complaints of those members of a union that were not meant: their tag is another."""
+    """Without the complaints of those members of a union that were not meant: their tag is another, or they are no
+    settings but something of somebody's own, made already."""
+    details = [detail for detail in details if detail["type"] != "is_instance_of"] or details
     tags = ("method", "name")
     others = [
         d["loc"][:-1] for d in details if d["type"] == "literal_error" and d["loc"][-1] in tags and len(d["loc"]) > 2
@@ -81,11 +85,13 @@ def _problem(detail: ErrorDetails, kind: type[Any]) -> tuple[str, str, str]:
     first, _, rest = message.partition(" ")
     if detail["type"] == "value_error" and first.rstrip(":") in known_names(kind, path):
         return f"{key}.{first.rstrip(':')}", rest, ""
-    if detail["type"] == "literal_error" and path[-1] == "method":
+    if detail["type"] == "literal_error" and (section := _NAMED.get(path[-1])):
+        key = ".".join(path[: path.index(section) + 1])
+        there = [*_tags(kind, section, path[-1]), 'your own as "package.module:Class"']
         return (
-            ".".join(path[:-2]),
-            f"there is no method {detail['input']!r}",
-            f"there are: {', '.join(method_names(kind))}",
+            key,
+            f"there is no {section.removesuffix('s').replace('_', ' ')} {detail['input']!r}",
+            f"there are: {', '.join(there)}",
         )
     return key, message[:1].lower() + message[1:], ""
 
@@ -136,14 +142,14 @@ def known_names(kind: type[Any], path: Sequence[str]) -> list[str]:
     return sorted({name for member in members for name in _types(member)})
 
 
-def method_names(kind: type[Any]) -> list[str]:
-    """The names of all update methods."""
+def _tags(kind: type[Any], section: str, tag: str) -> list[str]:
+    """The names of all update methods, or base models: what their field `tag` may be."""
     found = [
         _types(member)
         for learning in _members(_types(kind).get("learning"))
-        for member in _members(_types(learning).get("methods"))
+        for member in _members(_types(learning).get(section))
     ]
-    return [name for types_ in found for name in get_args(types_.get("method"))]
+    return [name for types_ in found for name in get_args(types_.get(tag))]
 
 
 def _types(kind: Any) -> dict[str, Any]:

@@ -6,7 +6,9 @@ model that is somebody's own `nn.Module`. What computes is chosen by whoever ser
 
 from __future__ import annotations
 
-from typing import Protocol
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from stream_app.errors import SchemaMismatch
 from stream_app.versions.fitness import check_tensors
@@ -14,6 +16,14 @@ from stream_app.versions.manifest import Content
 from stream_app.versions.model_version import ModelVersion
 from stream_app.versions.networks import NETWORKS
 from stream_app.versions.networks.network import Network
+
+BASE_MODEL_SETTINGS = "base_model_settings"
+"""In `learning` of a manifest, of a base model that is somebody's own."""
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Settings of a base model as a manifest states them: JSON, keys in order, no spaces, ASCII."""
+    return json.dumps(dict(settings), sort_keys=True, separators=(",", ":"))
 
 
 class Serving(Protocol):
