@@ -93,7 +93,7 @@ def update(
     closed = next(journal.periods(store.last_period), None)
     if closed is None:
         return None
-    stages, period = _Stages(stage), closed.period
+    stages, period = Stages(stage), closed.period
     stages("reading")
     interactions = journal.interactions(period)
     before = state or learner.resume(store, interactions)
@@ -204,7 +204,7 @@ def _late(journal: JournalView, store: Store, closed: ClosedPeriod) -> int:
     return closed.late - (journal.closed_period(store.last_period).late if store.last_period else 0)
 
 
-class _Stages:
+class Stages:
     """Tells of each stage as it begins and sums the seconds that each takes."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stream_app.cli import (
+    backtest,
     config,
     dead_letters,
     generate,
@@ -25,7 +26,7 @@ from stream_app.cli.options import Parser, common_options
 from stream_app.errors import AsmgError
 from stream_app.telemetry import last_words
 
-GROUPS = (worker, topics, status, subscribe, inspect, dead_letters, record, replay, generate, produce, config)
+GROUPS = (worker, topics, status, subscribe, inspect, dead_letters, record, replay, backtest, generate, produce, config)
 
 EXIT_CODES = """exit codes:
   0    done
@@ -34,7 +35,7 @@ EXIT_CODES = """exit codes:
   3    a person must act: going on would lose, repeat or corrupt something, or the cluster
        or the disk refuses us; the message names the remedy
   4    a broker or topic cannot be reached
-  130  interrupted; a replay goes on with the same command"""
+  130  interrupted; a replay or backtest goes on with the same command"""
 
 WORKER_PACKAGES = (
     "aiokafka",

@@ -82,6 +82,14 @@ def flags_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return flags
 
 
+def same_options(arguments: argparse.Namespace) -> list[str]:
+    """What every command has, as it was given to this one: for a process of ours that is to read the same settings."""
+    options = [] if arguments.config is None else ["--config", str(arguments.config)]
+    for pair in (*arguments.pairs_before, *arguments.pairs):
+        options += ["--set", pair]
+    return options + ["--debug"] * arguments.debug
+
+
 def serving_settings(arguments: argparse.Namespace) -> ServingSettings:
     """Settings of a command that a plain install can run."""
     from stream_app.settings.load import load

@@ -17,10 +17,10 @@ class Bar:
         self._shown = shown
         self._task = shown.add_task(title, total=total, doing="") if shown else None
 
-    def reached(self, count: int) -> None:
-        """`count` of the total are done."""
+    def reached(self, count: int, total: int | None = None) -> None:
+        """`count` of the total are done; total: when it is not what it was, or known by now."""
         if self._shown is not None and self._task is not None:
-            self._shown.update(self._task, completed=count)
+            self._shown.update(self._task, completed=count, total=total)
 
     def doing(self, what: str) -> None:
         """What happens now; only a terminal shows it."""

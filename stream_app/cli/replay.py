@@ -6,18 +6,17 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stream_app.cli.options import Commands, all_settings, command, positive
+from stream_app.cli.cut import add_cut, replay_settings
+from stream_app.cli.options import Commands, command
 from stream_app.cli.progress import progress
-from stream_app.errors import SettingsError
-from stream_app.settings.durations import seconds
 
 if TYPE_CHECKING:
-    from stream_app.replay import PeriodResult, ReplaySettings
+    from stream_app.replay import PeriodResult
 
+SETTINGS = ("pretrain", "negatives", "methods", "seed", "device")
 _FEW_LATE = 0.01  # of all rows: as many are late in a stream that is in order but for its stragglers
 
 
@@ -32,9 +31,7 @@ def add(commands: Commands) -> None:
     )
     added.set_defaults(interrupted="interrupted; what is done is kept, the same command goes on")
     added.add_argument("file", type=Path, metavar="FILE", help="recording: .parquet, .csv or .jsonl")
-    cut = added.add_mutually_exclusive_group()
-    cut.add_argument("--periods", type=positive, metavar="N", help="N periods of equal size over the recording")
-    cut.add_argument("--period-length", type=duration, metavar="TIME", help="periods of event time: 1h, 1d ...")
+    add_cut(added)
     for name, kind, value, meaning in (
         ("pretrain", int, "N", "periods that pretraining takes (default: 10)"),
         ("negatives", int, "N", "negatives drawn per positive (default: 0, for explicit labels)"),
@@ -53,24 +50,13 @@ def add(commands: Commands) -> None:
     added.add_argument("--new-run", action="store_true", help="forget what an earlier replay left in --out")
 
 
-def duration(text: str) -> float:
-    """Seconds, more than none."""
-    try:
-        length = float(seconds(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    if length <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not more than no time")
-    return length
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Replay, a line per period, then the summary."""
     from stream_app.formats.recording import rows
     from stream_app.replay.driver import default_out, replay
     from stream_app.replay.forget import forget
 
-    settings = _settings(arguments)
+    settings = replay_settings(arguments, SETTINGS)
     out = arguments.out or default_out(arguments.file)
     if arguments.new_run:
         rows(arguments.file)  # a recording that cannot be read must not cost the earlier run
@@ -82,32 +68,6 @@ def run(arguments: argparse.Namespace) -> None:
             bar.reached(len(results))
             bar.say(line(result, f"{len(results)}/{settings.learning.pretrain}"))
     _conclude(out)
-
-
-def _settings(arguments: argparse.Namespace) -> ReplaySettings:
-    """Settings with the flags of this command; `--periods` needs a look at the recording."""
-    from stream_app.events.periods import EventTime
-    from stream_app.replay.recording import equal_periods
-
-    names = ("pretrain", "negatives", "methods", "seed", "device")
-    learning = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    flags: dict[str, Any] = {"learning": learning} if learning else {}
-    if arguments.preset is not None:
-        flags["preset"] = arguments.preset
-    settings = all_settings(arguments, flags).replay()
-    if arguments.periods is not None and arguments.periods <= settings.learning.pretrain:
-        raise SettingsError(
-            "learning.pretrain",
-            f"pretraining takes {settings.learning.pretrain} periods, --periods {arguments.periods} leaves no other",
-            "ask for more periods, or for a lower --pretrain (at least 2)",
-        )
-    lateness, late = settings.periods.lateness, settings.periods.late
-    if arguments.period_length is not None:
-        return replace(settings, periods=EventTime(length=arguments.period_length, lateness=lateness, late=late))
-    if arguments.periods is not None:
-        periods = equal_periods(arguments.file, settings.records, arguments.periods, lateness, late)
-        return replace(settings, periods=periods)
-    return settings
 
 
 def line(result: PeriodResult, pretrained: str) -> str:

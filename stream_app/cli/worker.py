@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from stream_app.cli.options import Commands, all_settings, command, flags_of
+from stream_app.cli.options import Commands, all_settings, command, flags_of, same_options
 
 if TYPE_CHECKING:  # what would take a second to load before every --help
     from stream_app.live.worker_settings import WorkerSettings
@@ -78,9 +78,4 @@ def _begin_anew(settings: WorkerSettings) -> None:
 
 def child_command(arguments: argparse.Namespace) -> list[str]:
     """The same program with the same options; a child reads the settings for itself."""
-    command_line = [sys.executable, "-m", "stream_app.cli", "worker"]
-    if arguments.config is not None:
-        command_line += ["--config", str(arguments.config)]
-    for pair in (*arguments.pairs_before, *arguments.pairs):
-        command_line += ["--set", pair]
-    return command_line + ["--debug"] * arguments.debug
+    return [sys.executable, "-m", "stream_app.cli", "worker", *same_options(arguments)]

@@ -23,7 +23,8 @@ from stream_app.pipeline import Updated, ingest, publish, update
 from stream_app.replay.dead_letters import DeadLetters, late_letters
 from stream_app.replay.recording import Recording, digest_of, records_of
 from stream_app.replay.report import Rest, write_report
-from stream_app.replay.results import PeriodResult, ResultLog
+from stream_app.replay.result_log import ResultLog
+from stream_app.replay.results import PeriodResult
 from stream_app.sinks.directory import DirectorySink
 from stream_app.store.journal import Journal
 from stream_app.store.states import Store
@@ -89,7 +90,7 @@ class _Run:
         self._store = stack.enter_context(closing(Store.open(out / STORE, fixed, keep=settings.learning.window + 1)))
         self._sink = DirectorySink(out / VERSIONS, settings.model)
         self._sink.open()
-        self._log = stack.enter_context(closing(ResultLog(out / RESULTS)))
+        self._log = stack.enter_context(closing(ResultLog(out / RESULTS, PeriodResult)))
         self._learner = Learner(settings.learning, self._passed)
         self._last: Updated | None = None
         self._done = self._log.done(self._store.last_period, (c.period.number for c in journal.periods()))

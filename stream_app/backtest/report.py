@@ -1,0 +1,63 @@
+"""report.json, and periods.csv: the same numbers, a row for each seed, period and method.
+
+{"format": 1, "recording": {"name", "sha256", "rows"}, "settings", "machine", "methods": [names, "iu" first], "seeds",
+ "last": periods that summary and gains look at, "interval": what the intervals are, in words,
+ "runs": [{"seed", "periods": [entries as in period_scores.py]}],
+ "summary": {method: {"metrics": {metric: mean}, "gain": None or {metric: {"mean", "low", "high", "worst", "best"}},
+                      "seconds_per_period", "times_iu"}}}
+
+A gain is that of gains.py: method minus `iu`, so that a lower log loss is a negative one. What is not defined is null.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from models.learning import machine_class
+from stream_app.backtest.gains import described
+from stream_app.backtest.study import Study
+from stream_app.backtest.summary import Run, methods_of, scored, summary
+
+FORMAT = 1
+_COUNTS = ("interactions", "samples", "users_new", "users_seen", "items_new", "items_seen")
+
+
+def report_of(study: Study, runs: Sequence[Run], rows: int, digest: str | None) -> dict[str, Any]:
+    """The whole report. rows, digest: of the recording."""
+    settings = asdict(study.settings)
+    settings["learning"].pop("seed")
+    return {
+        "format": FORMAT,
+        "recording": {"name": study.recording.name, "sha256": digest, "rows": rows},
+        "settings": settings,
+        "machine": machine_class(study.settings.learning),
+        "methods": methods_of(runs),
+        "seeds": list(study.seeds),
+        "last": study.last,
+        "interval": described(len(runs), min(len(scored(run, study.last)) for run in runs)),
+        "runs": list(runs),
+        "summary": summary(runs, study.last),
+    }
+
+
+def table_of(report: Mapping[str, Any]) -> str:
+    """periods.csv. seconds: of the whole period, all methods and stages."""
+    metrics = list(report["summary"][report["methods"][0]]["metrics"])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["seed", "period", "method", *metrics, *_COUNTS, "seconds"])
+    writer.writerows(_rows(report, metrics))
+    return text.getvalue()
+
+
+def _rows(report: Mapping[str, Any], metrics: Sequence[str]) -> Iterator[list[Any]]:
+    for run in report["runs"]:
+        for period in run["periods"]:
+            counts, seconds = [period[name] for name in _COUNTS], round(sum(period["seconds"].values()), 4)
+            for method in period["scores"]:
+                values = [period["scores"][method].get(metric) for metric in metrics]
+                yield [run["seed"], period["period"], method, *values, *counts, seconds]
