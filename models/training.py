@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from models.adam import Moments, dense_step, drift
 from models.base_models.protocol import BaseModel
-from models.parameters import Parameters, Sizes, Tables
-from models.samples import Samples, renumbered
+from models.local_rows import local_rows
+from models.parameters import Parameters, Sizes, Tables, sizes_of
+from models.samples import Samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,28 +86,20 @@ def train(snapshot: Snapshot, base: BaseModel, samples: Samples, learning_rate: 
 
 def _renumbered(parameters: Parameters, tables: Tables, samples: Samples) -> tuple[dict[str, Tensor], Samples]:
     """For each table the rows that the samples look up, int64 ascending, and the samples with places in these."""
-    found = {
-        vocabulary: _distinct(table, torch.cat(samples.rows(vocabulary)), len(parameters[table]))
-        for table, vocabulary in tables.items()
-    }
-    rows = {table: found[vocabulary][0] for table, vocabulary in tables.items()}
-    return rows, renumbered(samples, {vocabulary: places for vocabulary, (_, places) in found.items()})
+    for table, vocabulary in tables.items():
+        _check(table, samples.rows(vocabulary), len(parameters[table]))
+    found, local = local_rows(samples, sizes_of(parameters, tables))
+    return {table: found[vocabulary] for table, vocabulary in tables.items()}, local
 
 
-def _distinct(table: str, lookups: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The distinct values of `lookups`, ascending, and the place of each row of the table among them (undefined for
-    the others); by marks, not by sorting."""
-    low, high = (int(bound) for bound in lookups.aminmax()) if len(lookups) else (1, 1)
-    if low < 1 or high >= max(size, 2):
+def _check(table: str, columns: Sequence[Tensor], size: int) -> None:
+    """Raises ValueError for the cold row and for rows that the table does not have."""
+    borders = [int(border) for rows in columns if len(rows) for border in rows.aminmax()] or [1]
+    if min(borders) < 1 or max(borders) >= max(size, 2):
         raise ValueError(
-            f"samples to train on look up rows {low} to {high} of table {table!r}, which has 1 to {size - 1}"
+            f"samples to train on look up rows {min(borders)} to {max(borders)} of table {table!r}, "
+            f"which has 1 to {size - 1}"
         )
-    marked = torch.zeros(size, dtype=torch.bool, device=lookups.device)
-    marked[lookups] = True
-    rows = marked.nonzero()[:, 0]
-    places = rows.new_empty(size)
-    places[rows] = torch.arange(len(rows), device=rows.device)
-    return rows, places
 
 
 def _gathered(

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from models.base_models.protocol import BaseModel
+from models.local_rows import gathered, local_rows
 from models.meta_generators.descent import Weights, descend
 from models.meta_generators.generation import chunk_for
-from models.meta_generators.lookups import needed
 from models.meta_generators.sheets import MLP, columns_of, from_sheets, to_sheets
 from models.meta_generators.statistics import FEATURES, Statistics
-from models.parameters import Parameters, Sizes, Tables, sizes_of
-from models.samples import AnySamples, Batch, Samples, renumbered
+from models.parameters import Parameters, Tables, sizes_of
+from models.samples import Batch, Samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,16 +57,18 @@ def train_row_generator(
     """
     if not len(samples):
         return generator
-    tables = base.tables
-    rows, local = _looked_up(samples, sizes_of(parameters, tables), tables)
-    statistics = generator.statistics.grown(sizes_of(parameters, tables))
+    tables, sizes = base.tables, sizes_of(parameters, base.tables)
+    found, local = local_rows(samples, sizes)
+    rows = {table: found[of] for table, of in tables.items()}
+    statistics = generator.statistics.grown(sizes)
     features = {table: statistics.features(of, rows[table]) for table, of in tables.items()}
-    own = _gathered(parameters, rows)
+    own = gathered(parameters, rows)
     batches = list(local.batches(batch))
 
     def gradient(weights: Tensor, step: int) -> Tensor:
-        few, minibatch = _looked_up(batches[step], sizes_of(own, tables), tables)
-        return label_gradient(weights, _gathered(own, few), _gathered(features, few), minibatch, base)
+        looked_up, minibatch = local_rows(batches[step], sizes_of(own, tables))
+        few = {table: looked_up[of] for table, of in tables.items()}
+        return label_gradient(weights, gathered(own, few), gathered(features, few), minibatch, base)
 
     return descend(generator, gradient, len(batches), learning_rate, average)
 
@@ -103,17 +105,6 @@ def generate(weights: Tensor, statistics: Statistics, parameters: Parameters, ta
             rows = slice(start, start + chunk)
             moved[name][rows] = _moved(sheets[name][rows], pieces[name], statistics.features(of, rows))
     return from_sheets(moved, parameters, tables)
-
-
-def _looked_up(samples: AnySamples, sizes: Sizes, tables: Tables) -> tuple[dict[str, Tensor], AnySamples]:
-    """The rows of each table that samples look up, and the samples in the numbers of these."""
-    found = {vocabulary: needed(size, [samples.rows(vocabulary)]) for vocabulary, size in sizes.items()}
-    places = {vocabulary: one.places for vocabulary, one in found.items()}
-    return {table: found[of].rows for table, of in tables.items()}, renumbered(samples, places)
-
-
-def _gathered(tensors: Parameters, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: t.index_select(0, rows[name]) if name in rows else t for name, t in tensors.items()}
 
 
 def _moved(sheet: Tensor, piece: Tensor, features: Tensor | None) -> Tensor:
