@@ -4,6 +4,7 @@
 |---|---|---|
 | `SettingsError` | says which setting is wrong and what would be right; nothing was started | 2 |
 | `BadInput` | a file or column of a recording is wrong: names it; nothing was written for it | 2 |
+| `LawsBroken` | says of each law of `asmg check-method` or `check-model` that is broken what was seen | 2 |
 | `StopTheLine` | stops before anything wrong is written or published; a person must decide | 3 |
 | `Unavailable` | retries with a deadline, then gives up; trying again later may help | 4 |
 | `DamagedLetter` | a message of the dead-letter topic is told and passed over | - |
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,6 +47,16 @@ class BadInput(AsmgError):
     def __init__(self, path: str | Path, problem: str, remedy: str = "") -> None:
         super().__init__(f"{path}: {problem}" + (f"; {remedy}" if remedy else ""))
         self.path, self.problem, self.remedy = str(path), problem, remedy
+
+
+class LawsBroken(AsmgError):
+    """Somebody's own update method or base model breaks laws that every one keeps; each was told with what was seen."""
+
+    exit_code = 2
+
+    def __init__(self, name: str, laws: Sequence[str]) -> None:
+        super().__init__(f"{name} breaks {len(laws)} of the laws: {', '.join(laws)}")
+        self.name, self.laws = name, tuple(laws)
 
 
 class StopTheLine(AsmgError):

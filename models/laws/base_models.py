@@ -9,7 +9,7 @@ import torch
 
 from models.laws import arithmetic, runs
 from models.laws.between import turned
-from models.laws.law import Law, must, must_be_settings
+from models.laws.law import Law, during, must, must_be_settings
 from models.laws.streams import SIZES
 from models.laws.trial import Trial, digest, run
 from models.parameters import VOCABULARIES, Parameters
@@ -126,8 +126,9 @@ def cold_rows_are_never_trained(trial: Trial) -> None:
 def every_built_in_method_takes_it(trial: Trial) -> None:
     """Every built-in update method learns with it and serves finite numbers."""
     for method in (kind() for kind in get_args(AnyUpdateMethod)):
-        for step in run(trial.stream, trial.settings_with(method)):
-            runs.must_be_finite(step, f"under {method.method}")
+        with during(f"under {method.method}"):
+            for step in run(trial.stream, trial.settings_with(method)):
+                runs.must_be_finite(step)
 
 
 BASIC: tuple[Law[Trial], ...] = (says_what_it_is, has_a_limit_for_each_table, begins_as_its_seed_says)

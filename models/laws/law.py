@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -44,6 +45,16 @@ def must(holds: bool, seen: str, right: str) -> None:
     """Inside a law: breaks it unless `holds`."""
     if not holds:
         raise _Wrong(seen, right)
+
+
+@contextmanager
+def during(what: str) -> Iterator[None]:
+    """Inside a law: whatever breaks it within is told with what was going on."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(what)
+        raise
 
 
 def must_be_settings(value: object) -> None:
@@ -89,9 +100,14 @@ class Law(Generic[Trial]):
         try:
             self.check(trial)
         except _Wrong as wrong:
-            raise LawBroken(self.name, wrong.seen, wrong.right) from None
+            raise LawBroken(self.name, _circumstances(wrong) + wrong.seen, wrong.right) from None
         except Exception as error:  # whatever the code on trial does
-            raise LawBroken(self.name, f"{said(error)}{_place(error)}", "no exception here") from error
+            seen = f"{_circumstances(error)}{said(error)}{_place(error)}"
+            raise LawBroken(self.name, seen, "no exception here") from error
+
+
+def _circumstances(error: Exception) -> str:
+    return "".join(f"{what}: " for what in getattr(error, "__notes__", ()))
 
 
 def _place(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from models.evaluation import evaluate
 from models.laws.elsewhere import learned_elsewhere
-from models.laws.law import Law, must
+from models.laws.law import Law, during, must
 from models.laws.streams import odd_periods, stream
 from models.laws.trial import Step, Told, Trial, difference, digests, run
 from models.learner_state import LearnerState, from_leaves, to_leaves
@@ -87,16 +88,18 @@ def learns_odd_periods(trial: Trial) -> None:
     at = len(trial.stream) - 2
     before = trial.steps[at - 1].state
     for what, odd in odd_periods(trial.stream[at]).items():
-        for step in run([odd, trial.stream[at + 1]], trial.settings, before, at + 1):
-            must_be_finite(step, f"after a period {what}")
+        with during(f"after a period {what}"):
+            for step in run([odd, trial.stream[at + 1]], trial.settings, before, at + 1):
+                must_be_finite(step)
 
 
 @Law
 def learns_from_the_first_period_on(trial: Trial) -> None:
     """However little pretraining had, one row and one label, the periods after it are learned in finite numbers."""
     first = trial.stream[0].select(slice(0, 1))
-    for step in run([first, *trial.stream[1:]], trial.settings):
-        must_be_finite(step, "after a first period of one interaction")
+    with during("after a first period of one interaction"):
+        for step in run([first, *trial.stream[1:]], trial.settings):
+            must_be_finite(step)
 
 
 @Law
@@ -121,12 +124,13 @@ def serves_what_it_published(trial: Trial) -> None:
         )
 
 
-def must_be_finite(step: Step, when: str) -> None:
+def must_be_finite(step: Step) -> None:
+    """Inside a law: what serves after a period, and the scores of it."""
     for name, tensor in (step.outcome.parameters or {}).items():
-        must(bool(torch.isfinite(tensor).all()), f"{when}, {name} is served with NaN or infinity", "finite numbers")
+        must(bool(torch.isfinite(tensor).all()), f"{name} is served with NaN or infinity", "finite numbers")
     for name, score in step.outcome.scores.items():
         nothing = not step.outcome.samples
-        must(nothing or score.log_loss < float("inf"), f"{when}, the log loss of {name} is {score.log_loss}", "finite")
+        must(nothing or math.isfinite(score.log_loss), f"the log loss of {name} is {score.log_loss}", "finite numbers")
 
 
 @Law.of_gpu

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stream_app.cli import (
     backtest,
+    check,
     config,
     dead_letters,
     generate,
@@ -26,12 +27,26 @@ from stream_app.cli.options import Parser, common_options
 from stream_app.errors import AsmgError
 from stream_app.telemetry import last_words
 
-GROUPS = (worker, topics, status, subscribe, inspect, dead_letters, record, replay, backtest, generate, produce, config)
+GROUPS = (
+    worker,
+    topics,
+    status,
+    subscribe,
+    inspect,
+    dead_letters,
+    record,
+    replay,
+    backtest,
+    generate,
+    check,
+    produce,
+    config,
+)
 
 EXIT_CODES = """exit codes:
   0    done
   1    an error nobody foresaw: please report it, with what --debug shows
-  2    a setting, file or column is wrong: the message names it
+  2    a setting, file or column is wrong: the message names it; a law is broken
   3    a person must act: going on would lose, repeat or corrupt something, or the cluster
        or the disk refuses us; the message names the remedy
   4    a broker or topic cannot be reached

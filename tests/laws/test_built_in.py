@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, get_args
 
@@ -15,15 +16,20 @@ from models.laws.law import Law
 from models.laws.trial import Trial, difference
 from models.learning import prepare_process
 from models.update_methods import AnyUpdateMethod
+from stream_app.cli.check import through_a_store
 
 METHODS = get_args(AnyUpdateMethod)
 MODELS = get_args(AnyBaseModel)
 
 
-@cache
-def trial(kind: Any) -> Trial:
-    """One for all of its laws, which learn its run once."""
-    return Trial(method=kind()) if kind in METHODS else Trial(kind())
+Trials = Callable[[Any], Trial]
+
+
+@pytest.fixture(scope="module")
+def trial() -> Iterator[Trials]:
+    """Of a class: one for all of its laws, which learn its run once; states go through a real store."""
+    with through_a_store() as kept:
+        yield cache(lambda kind: Trial(method=kind(), kept=kept) if kind in METHODS else Trial(kind(), kept=kept))
 
 
 def here(laws: tuple[Law[Trial], ...]) -> list[Law[Trial]]:
@@ -42,17 +48,17 @@ def _learner_process() -> None:
 
 @pytest.mark.parametrize("law", here(update_methods.LAWS), ids=lambda law: law.name)
 @pytest.mark.parametrize("method", METHODS, ids=lambda kind: kind.__name__)
-def test_a_built_in_method_keeps_the_law(method: Any, law: Law[Trial]) -> None:
+def test_a_built_in_method_keeps_the_law(method: Any, law: Law[Trial], trial: Trials) -> None:
     law(trial(method))
 
 
 @pytest.mark.parametrize("law", here(base_models.LAWS), ids=lambda law: law.name)
 @pytest.mark.parametrize("model", MODELS, ids=lambda kind: kind.__name__)
-def test_a_built_in_model_keeps_the_law(model: Any, law: Law[Trial]) -> None:
+def test_a_built_in_model_keeps_the_law(model: Any, law: Law[Trial], trial: Trials) -> None:
     law(trial(model))
 
 
-def test_every_built_in_gives_the_same_bytes_in_another_process() -> None:
+def test_every_built_in_gives_the_same_bytes_in_another_process(trial: Trials) -> None:
     trials = [trial(kind) for kind in (*METHODS, *MODELS)]
     for one, there in zip(trials, learned_elsewhere(trials), strict=True):
         assert difference(one.told, there) == "", (one.base, one.method)

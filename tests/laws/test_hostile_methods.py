@@ -29,8 +29,8 @@ CASES: list[tuple[Any, Law[Trial], str]] = [
     (hostile.HasASettingThatIsNoValue, update_methods.says_what_it_is, "setting rate cannot be written down"),
     (hostile.ForgetsNewIds, update_methods.candidates_fit_the_base_model, "user is (12, 8)"),
     (hostile.ServesDoubles, update_methods.candidates_fit_the_base_model, "torch.float64"),
-    (hostile.DividesByThePositives, runs.learns_odd_periods, "with negative labels only, user is served with NaN"),
-    (hostile.CannotLearnFromNothing, runs.learns_odd_periods, "hostile_methods.py"),
+    (hostile.DividesByThePositives, runs.learns_odd_periods, "with negative labels only: user is served with NaN"),
+    (hostile.CannotLearnFromNothing, runs.learns_odd_periods, "after a period without interactions: RuntimeError"),
     (hostile.LooksAtTheWholeWindow, update_methods.shares_the_learner_with_others, "whose window is 3"),
     (hostile.ChangesWhatItHasPublished, runs.serves_what_it_published, "was changed later"),
 ]
