@@ -17,7 +17,7 @@ from typing import Any
 from stream_app.backtest.job import PRETRAINING, At, finished
 from stream_app.backtest.jobs import run_jobs
 from stream_app.backtest.report import report_of, table_of
-from stream_app.backtest.study import DEAD_LETTERS, REPORT, TABLE, Study, write_whole
+from stream_app.backtest.study import DEAD_LETTERS, PAGE, REPORT, TABLE, Study, write_whole
 from stream_app.backtest.time_left import TimeLeft, spoken
 from stream_app.errors import SettingsError, on_disk
 from stream_app.events.segment import END
@@ -119,8 +119,11 @@ class _Heard:
 
 def _written(out: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     """The report as whoever reads its file has it."""
+    from stream_app.backtest.html import write_html  # matplotlib takes as long to load as a job of a small stream
+
     text = json.dumps(report, indent=1, allow_nan=False)
     write_whole(out / TABLE, table_of(report))
     write_whole(out / REPORT, f"{text}\n")
     written: dict[str, Any] = json.loads(text)
+    write_html(out / PAGE, written)
     return written

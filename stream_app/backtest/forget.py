@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from stream_app.backtest.study import DEAD_LETTERS, JOURNAL, LOCK, LOG, REPORT, RUN, SEEDS, STORE, TABLE
+from stream_app.backtest.study import DEAD_LETTERS, JOURNAL, LOCK, LOG, PAGE, REPORT, RUN, SEEDS, STORE, TABLE
 from stream_app.errors import IncompatibleState
 from stream_app.store.removal import check_removable
 
@@ -31,5 +31,5 @@ def forget(out: Path) -> None:
     for directory in (out / JOURNAL, out / SEEDS):
         if directory.exists():
             shutil.rmtree(directory)
-    for name in (REPORT, TABLE, DEAD_LETTERS):
+    for name in (REPORT, TABLE, PAGE, DEAD_LETTERS):
         (out / name).unlink(missing_ok=True)

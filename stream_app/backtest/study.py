@@ -13,7 +13,7 @@ from stream_app.replay import ReplaySettings
 
 JOURNAL, SEEDS, STORE, LOCK = "journal", "seeds", "store", "job"
 LOG, RUN = "periods.jsonl", "run.json"
-REPORT, TABLE, DEAD_LETTERS = "report.json", "periods.csv", "dead-letters.jsonl"
+REPORT, TABLE, PAGE, DEAD_LETTERS = "report.json", "periods.csv", "report.html", "dead-letters.jsonl"
 
 _SEED = "learning.seed"
 LAST = 7

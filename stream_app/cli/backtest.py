@@ -137,7 +137,7 @@ def _at_once(arguments: argparse.Namespace, study: Study) -> int:
 
 
 def _conclude(report: Mapping[str, Any], study: Study) -> None:
-    from stream_app.backtest.study import REPORT, TABLE
+    from stream_app.backtest.study import PAGE, REPORT, TABLE
     from stream_app.backtest.words import sentences
 
     wide = None if sys.stdout.isatty() else _NARROWEST
@@ -145,7 +145,7 @@ def _conclude(report: Mapping[str, Any], study: Study) -> None:
     for sentence in sentences(report):
         print(sentence)
     print(f"intervals: {report['interval']}")
-    print(f"report: {study.out / REPORT}  numbers: {study.out / TABLE}")
+    print(f"report: {study.out / PAGE}  numbers: {study.out / REPORT}, {study.out / TABLE}")
 
 
 def _table(report: Mapping[str, Any]) -> Table:

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from models.selection import AUTO
 from stream_app.replay.results import PeriodResult
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too
-_MARKS = ("o", "s", "^", "D", "v", "P")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too
+MARKS = ("o", "s", "^", "D", "v", "P")
 
 
 def draw(path: Path, title: str, results: Sequence[PeriodResult]) -> None:
@@ -40,7 +40,7 @@ def _panel(axes: Axes, results: Sequence[PeriodResult], metric: str, label: str)
         if method == AUTO:  # it lies on the candidate that served: a broad band beneath
             axes.plot(periods, values, color="#999999", linewidth=7, alpha=0.35, zorder=1, label="auto (served)")
             continue
-        colour, mark = _COLOURS[number % len(_COLOURS)], _MARKS[number % len(_MARKS)]
+        colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
         axes.plot(periods, values, color=colour, marker=mark, markersize=3.5, linewidth=1.4, label=method)
     axes.set(title=label.split(" (")[0], xlabel="update period", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -21,6 +21,7 @@ from replay_helpers import FLAGS, LEARNING, PERIODS, ROWS, SETTINGS, asmg, clean
 
 from stream_app.backtest.driver import backtest, build
 from stream_app.backtest.forget import forget
+from stream_app.backtest.html import write_html
 from stream_app.backtest.job import At, finished, run_seed
 from stream_app.backtest.jobs import JobFailed
 from stream_app.backtest.study import Study
@@ -134,6 +135,12 @@ def test_new_and_seen_ids_are_counted_period_by_period(whole: tuple[Study, dict[
             ids = set(column[part].tolist())
             assert (period[f"{name}_new"], period[f"{name}_seen"]) == (len(ids - before), len(ids & before))
             before |= ids
+
+
+def test_the_page_is_made_of_the_report_alone(whole: tuple[Study, dict[str, Any]], tmp_path: Path) -> None:
+    what, _ = whole
+    write_html(tmp_path / "report.html", json.loads((what.out / "report.json").read_text()))
+    assert (tmp_path / "report.html").read_bytes() == (what.out / "report.html").read_bytes()
 
 
 def test_the_table_holds_the_numbers_of_the_report(whole: tuple[Study, dict[str, Any]]) -> None:
