@@ -236,9 +236,11 @@ class Assembler:
         self.served = manifest
 
 
-def assembled(messages: Iterable[Message], model: str, max_bytes: int = MAX_BYTES) -> Iterator[ModelVersion]:
+def assembled(
+    messages: Iterable[Message], model: str, max_bytes: int = MAX_BYTES, serving: Serving | None = None
+) -> Iterator[ModelVersion]:
     """Every version in `messages`, in their order. Raises `VersionRejected` at the first that may not be served."""
-    assembler = Assembler(model, max_bytes)
+    assembler = Assembler(model, max_bytes, serving)
     for key, value in messages:
         version = assembler.feed(key, value)
         if version is not None:
