@@ -19,6 +19,7 @@ from stream_app.backtest.jobs import run_jobs
 from stream_app.backtest.report import report_of, table_of
 from stream_app.backtest.study import DEAD_LETTERS, PAGE, REPORT, TABLE, Study, write_whole
 from stream_app.backtest.time_left import TimeLeft, spoken
+from stream_app.backtest.truth import check_truth, floor_of
 from stream_app.errors import SettingsError, on_disk
 from stream_app.events.segment import END
 from stream_app.formats.recording import rows
@@ -47,6 +48,7 @@ def backtest(
     """
     digest = digest_of(study.recording, study.settings.records)  # a file that cannot be read leaves nothing behind
     check_device(study.settings.learning)
+    check_truth(study)
     with on_disk(study.out), closing(Journal.open(study.journal, study.fixed(digest))) as journal:
         told(0, 0, "reading the recording")
         build(journal, study)
@@ -57,7 +59,8 @@ def backtest(
             say(f"finished before: seed {', '.join(map(str, runs))}")
         run_jobs(command, left, at_once, _variables(study), _Heard(left, study, periods, at_once, told, say))
         found = [runs.get(seed) or finished(study, seed) for seed in study.seeds]
-        return _written(study.out, report_of(study, [run for run in found if run], rows(study.recording), digest))
+        every, floor = [run for run in found if run], floor_of(study, journal)
+        return _written(study.out, report_of(study, every, rows(study.recording), digest, floor))
 
 
 def build(journal: Journal, study: Study) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from time import monotonic
@@ -18,6 +18,7 @@ from typing import Any
 
 from models.learner_state import LearnerState
 from models.pretraining import Pretraining
+from models.ranking import Ranking, rankings
 from stream_app.backtest.period_scores import PeriodScores
 from stream_app.backtest.study import LOCK, LOG, RUN, STORE, Study, write_whole
 from stream_app.errors import StoreCorrupted, on_disk
@@ -129,7 +130,11 @@ class _Job:
         interactions = self._journal.interactions(closed.period)
         before = state or self._learner.resume(self._store, interactions)
         after, outcome = self._learner.learn(self._store, before, interactions, number, stages)
-        self._log.put(PeriodScores.of(before, after, interactions, outcome, stages.seconds()))
+        ranked: Mapping[str, Ranking] = {}
+        if self._study.ranking is not None:
+            stages("ranking")
+            ranked = rankings(before, after, number, self._learning, self._study.ranking)
+        self._log.put(PeriodScores.of(before, after, interactions, outcome, ranked, stages.seconds()))
         last = closed is self._closed[-1]
         if last or after.learned == self._learning.pretrain or monotonic() - self._saved >= self._save_every:
             stages("storing")

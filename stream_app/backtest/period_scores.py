@@ -12,6 +12,7 @@ from models.interactions import Ids, Interactions
 from models.learner import Outcome
 from models.learner_state import LearnerState
 from models.metrics.calibration import Calibration
+from models.ranking import Ranking
 from models.selection import AUTO
 from models.vocabulary import Vocabulary
 from stream_app.replay.results import metrics_of
@@ -46,9 +47,16 @@ class PeriodScores:
         after: LearnerState,
         interactions: Interactions,
         outcome: Outcome,
+        ranked: Mapping[str, Ranking],
         seconds: Mapping[str, float],
     ) -> PeriodScores:
-        """From the learner's step over the period, and its states before and after."""
+        """From the learner's step over the period, and its states before and after.
+
+        ranked: recall and NDCG by method, empty where they are not asked for.
+        """
+        served = outcome.served if AUTO in outcome.scores else None
+        if ranked and served is not None:
+            ranked = {**ranked, AUTO: ranked[served]}
         users_new, users_seen = _born(interactions.users, before.sampler.users, after.sampler.users)
         items_new, items_seen = _born(interactions.items, before.sampler.items, after.sampler.items)
         return PeriodScores(
@@ -59,11 +67,17 @@ class PeriodScores:
             users_seen=users_seen,
             items_new=items_new,
             items_seen=items_seen,
-            chosen=outcome.served if AUTO in outcome.scores else None,
-            scores={method: metrics_of(score) for method, score in outcome.scores.items()},
+            chosen=served,
+            scores={name: metrics_of(score) | _ranking(ranked.get(name)) for name, score in outcome.scores.items()},
             calibration={method: _bins(score.sums) for method, score in outcome.scores.items()},
             seconds={stage: round(spent, 4) for stage, spent in seconds.items()},
         )
+
+
+def _ranking(found: Ranking | None) -> dict[str, float | None]:
+    if found is None:
+        return {}
+    return {name: None if math.isnan(value := getattr(found, name)) else value for name in ("recall", "ndcg")}
 
 
 def _bins(sums: Calibration) -> list[list[float | None]]:

@@ -4,7 +4,8 @@
  "last": periods that summary and gains look at, "interval": what the intervals are, in words,
  "runs": [{"seed", "periods": [entries as in period_scores.py]}],
  "summary": {method: {"metrics": {metric: mean}, "gain": None or {metric: {"mean", "low", "high", "worst", "best"}},
-                      "seconds_per_period", "times_iu"}}}
+                      "seconds_per_period", "times_iu"}},
+ "truth": None or {"log_loss": [[period, floor]], "regret": {method: [[period, mean over seeds above the floor]]}}}
 
 A gain is that of gains.py: method minus `iu`, so that a lower log loss is a negative one. What is not defined is null.
 """
@@ -21,26 +22,29 @@ from models.learning import machine_class
 from stream_app.backtest.gains import described
 from stream_app.backtest.study import Study
 from stream_app.backtest.summary import Run, methods_of, scored, summary
+from stream_app.backtest.truth import Floor, regrets
 
 FORMAT = 1
 _COUNTS = ("interactions", "samples", "users_new", "users_seen", "items_new", "items_seen")
 
 
-def report_of(study: Study, runs: Sequence[Run], rows: int, digest: str | None) -> dict[str, Any]:
-    """The whole report. rows, digest: of the recording."""
-    settings = asdict(study.settings)
+def report_of(study: Study, runs: Sequence[Run], rows: int, digest: str | None, floor: Floor | None) -> dict[str, Any]:
+    """The whole report. rows, digest: of the recording; floor: where its truth is known."""
+    settings = asdict(study.settings) | {"ranking": study.ranking and asdict(study.ranking)}
     settings["learning"].pop("seed")
+    methods = methods_of(runs)
     return {
         "format": FORMAT,
         "recording": {"name": study.recording.name, "sha256": digest, "rows": rows},
         "settings": settings,
         "machine": machine_class(study.settings.learning),
-        "methods": methods_of(runs),
+        "methods": methods,
         "seeds": list(study.seeds),
         "last": study.last,
-        "interval": described(len(runs), min(len(scored(run, study.last)) for run in runs)),
+        "interval": described(len(runs), min(study.last, *(len(scored(run)) for run in runs))),
         "runs": list(runs),
         "summary": summary(runs, study.last),
+        "truth": None if floor is None else regrets(runs, floor, methods),
     }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from models.learning import LearningSettings
+from models.ranking import RankingSettings
 from stream_app.fixed import fixed_for_store
 from stream_app.formats.whole_file import named_when_whole
 from stream_app.replay import ReplaySettings
@@ -24,7 +25,8 @@ LAST = 7
 class Study:
     """A recording, the settings of a replay of it, and the seeds; out: the directory for everything.
 
-    last: scored periods, from the last one back, over which means and gains are taken.
+    last: scored periods, from the last one back, over which means and gains are taken; ranking: whether recall and NDCG
+    are sampled, and how; truth: the column of the recording that holds the true probabilities, if one does.
     """
 
     recording: Path
@@ -32,6 +34,8 @@ class Study:
     seeds: tuple[int, ...]
     out: Path
     last: int = LAST
+    ranking: RankingSettings | None = None
+    truth: str | None = None
 
     @property
     def journal(self) -> Path:
@@ -49,11 +53,12 @@ class Study:
     def fixed(self, digest: str | None) -> dict[str, Any]:
         """What may not change in an --out, as JSON values by dotted name. digest: of the recording.
 
-        Seeds and `last` may: more seeds join those that are finished.
+        Seeds, `last` and `truth` may: more seeds join those that are finished.
         """
         sections = self.settings
         fixed = fixed_for_store(sections.records, sections.periods, sections.learning)
-        return {key: value for key, value in fixed.items() if key != _SEED} | {"recording.sha256": digest}
+        own = {"recording.sha256": digest, "ranking": self.ranking and asdict(self.ranking)}
+        return {key: value for key, value in fixed.items() if key != _SEED} | own
 
 
 def write_whole(path: Path, text: str) -> None:

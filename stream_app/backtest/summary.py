@@ -45,9 +45,9 @@ def summary(runs: Sequence[Run], last: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def scored(run: Run, last: int) -> list[Mapping[str, Any]]:
-    """The `last` periods of a run that have scores, oldest first."""
-    return [period for period in run["periods"] if period["scores"]][-last:]
+def scored(run: Run) -> list[Mapping[str, Any]]:
+    """The periods of a run that have scores, oldest first."""
+    return [period for period in run["periods"] if period["scores"]]
 
 
 def _metrics(runs: Sequence[Run]) -> list[str]:
@@ -64,7 +64,7 @@ def _gains(runs: Sequence[Run], method: str, metrics: Sequence[str], last: int) 
 
 def _table(runs: Sequence[Run], method: str, metric: str, last: int) -> Table:
     """[seeds, periods]"""
-    values = [[period["scores"][method].get(metric) for period in scored(run, last)] for run in runs]
+    values = [[period["scores"][method].get(metric) for period in scored(run)[-last:]] for run in runs]
     return np.array([[math.nan if value is None else value for value in row] for row in values], np.float64)
 
 
@@ -78,5 +78,5 @@ def _seconds(method: str, methods: Sequence[str], runs: Sequence[Run], last: int
     """Of a period: training of the base model, and what this method does beside it. `auto` needs all the others."""
     needed = [name for name in methods if name != AUTO] if method == AUTO else [method]
     stages = ["training", *(f"{stage} {name}" for name in needed for stage in ("generator", "generation"))]
-    periods = [period["seconds"] for run in runs for period in scored(run, last)]
+    periods = [period["seconds"] for run in runs for period in scored(run)[-last:]]
     return fmean(sum(seconds.get(stage, 0.0) for stage in stages) for seconds in periods)

@@ -50,6 +50,8 @@ def add(commands: Commands) -> None:
         ("device", str, "DEVICE", "auto, cpu or cuda (default: auto)"),
         ("preset", str, "NAME", "paper: as the ASMG paper has it"),
         ("last", positive, "N", "scored periods at the end that means and gains are of (default: 7)"),
+        ("ranking", positive, "K", "also recall and NDCG of the first K among sampled candidates"),
+        ("truth", str, "COLUMN", "true probabilities, as asmg generate writes them (probability): adds the regret"),
         ("jobs", positive, "N", "seeds at the same time (default: one a core); 1 measures the cost undisturbed"),
         ("out", Path, "DIR", "where everything goes (default: <recording>-backtest)"),
     ):
@@ -108,6 +110,7 @@ def _job(arguments: argparse.Namespace) -> NoReturn:
 
 def _study(arguments: argparse.Namespace) -> tuple[Study, bool]:
     """What is to be compared; whether `iu` had to join the methods."""
+    from models.ranking import RankingSettings
     from models.update_methods.iu import Iu
     from stream_app.backtest.study import LAST, Study
 
@@ -118,13 +121,14 @@ def _study(arguments: argparse.Namespace) -> tuple[Study, bool]:
         settings = replace(settings, learning=replace(learning, methods=(Iu(), *learning.methods)))
     seeds = tuple(range(learning.seed, learning.seed + given)) if isinstance(given, int) else given
     out = arguments.out or Path(f"{arguments.file.stem}-backtest")
-    return Study(arguments.file, settings, seeds, out, arguments.last or LAST), joined
+    ranking = RankingSettings(k=arguments.ranking) if arguments.ranking else None
+    return Study(arguments.file, settings, seeds, out, arguments.last or LAST, ranking, arguments.truth), joined
 
 
 def _job_command(arguments: argparse.Namespace, study: Study) -> list[str]:
     """The same program with the same settings; a job reads them for itself, but does not count the rows again."""
     line = [sys.executable, "-m", "stream_app.cli", "backtest", str(arguments.file), "--out", str(study.out)]
-    for name in (*_FLAGS, "preset", "periods", "period_length"):
+    for name in (*_FLAGS, "preset", "periods", "period_length", "ranking"):
         if (value := getattr(arguments, name)) is not None:
             line.append(f"--{name.replace('_', '-')}={value}")
     if arguments.periods is not None:

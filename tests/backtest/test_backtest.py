@@ -8,44 +8,57 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import threading
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from time import monotonic, sleep
 from typing import Any
 
+import numpy as np
 import pytest
 from replay_helpers import FLAGS, LEARNING, PERIODS, ROWS, SETTINGS, asmg, clean, command, stream, write
+from sklearn.metrics import log_loss
 
+from models.ranking import RankingSettings
 from stream_app.backtest.driver import backtest, build
 from stream_app.backtest.forget import forget
 from stream_app.backtest.html import write_html
 from stream_app.backtest.job import At, finished, run_seed
-from stream_app.backtest.jobs import JobFailed
+from stream_app.backtest.jobs import JobFailed, run_jobs
 from stream_app.backtest.study import Study
-from stream_app.errors import IncompatibleState, SettingsError, StoreCorrupted, StoreLocked
+from stream_app.backtest.truth import floor_of
+from stream_app.cli.main import main
+from stream_app.errors import BadInput, IncompatibleState, SettingsError, StoreCorrupted, StoreLocked
 from stream_app.events.periods import EqualCount
 from stream_app.replay import replay
 from stream_app.replay.recording import digest_of
+from stream_app.replay.results import METRICS
+from stream_app.store.database import Database
 from stream_app.store.journal import Journal
+from stream_app.store.journal_view import JournalView
 
-LAST = 3
+LAST, RANKING = 3, RankingSettings(k=5)
+TRUTH = {"likely": np.linspace(0.3, 0.7, len(stream()))}
+"""A column of true probabilities, which the learner never sees."""
 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("recording") / "stream.parquet", stream())
+    return write(tmp_path_factory.mktemp("recording") / "stream.parquet", stream(), **TRUTH)
 
 
 def study(recording: Path, out: Path, seeds: tuple[int, ...] = (0, 3), **learning: Any) -> Study:
-    return Study(recording, replace(SETTINGS, learning=replace(LEARNING, **learning)), seeds, out, LAST)
+    return Study(
+        recording, replace(SETTINGS, learning=replace(LEARNING, **learning)), seeds, out, LAST, RANKING, "likely"
+    )
 
 
 def job_command(what: Study) -> list[str]:
     """What the command line makes of these settings."""
-    return command("backtest", what.recording, *FLAGS, "--out", what.out)
+    return command("backtest", what.recording, *FLAGS, "--ranking", 5, "--out", what.out)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +96,13 @@ def test_the_numbers_are_those_of_asmg_replay_to_the_last_bit(
     assert done.returncode == 0, done.stderr
     for run in report["runs"]:
         replayed = json.loads((tmp_path / str(run["seed"]) / "report.json").read_text())["periods"]
-        assert [period["scores"] for period in run["periods"]] == [period["candidates"] for period in replayed]
+        assert [_of_replay(period["scores"]) for period in run["periods"]] == [one["candidates"] for one in replayed]
         assert [period["samples"] for period in run["periods"]] == [period["samples"] for period in replayed]
+
+
+def _of_replay(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Without recall and NDCG, which only a backtest has."""
+    return {m: {name: value for name, value in score.items() if name in METRICS} for m, score in scores.items()}
 
 
 def test_the_summary_is_the_mean_over_seeds_of_each_seeds_last_periods(whole: tuple[Study, dict[str, Any]]) -> None:
@@ -109,7 +127,6 @@ def test_the_report_has_the_promised_shape(whole: tuple[Study, dict[str, Any]]) 
     assert "seed" not in report["settings"]["learning"]
     assert "2 seeds" in report["interval"]
     assert report["summary"]["iu"]["times_iu"] == 1.0
-    assert 1.0 < report["summary"]["row-statistics"]["times_iu"] <= report["summary"]["auto"]["times_iu"]
 
 
 def test_the_calibration_sums_are_those_behind_the_calibration_ratio(whole: tuple[Study, dict[str, Any]]) -> None:
@@ -120,11 +137,48 @@ def test_the_calibration_sums_are_those_behind_the_calibration_ratio(whole: tupl
             assert period["scores"][method]["calibration"] == pytest.approx(predicted / positives)
 
 
+def test_a_method_costs_the_base_model_and_its_own_stages_and_auto_costs_what_its_candidates_do(
+    whole: tuple[Study, dict[str, Any]],
+) -> None:
+    report = whole[1]
+    periods = [period["seconds"] for run in report["runs"] for period in run["periods"][-LAST:]]
+    own = [sum(seconds[f"{stage} row-statistics"] for stage in ("generator", "generation")) for seconds in periods]
+    plain = [sum(seconds[f"{stage} iu"] for stage in ("generator", "generation")) for seconds in periods]
+    base = [seconds["training"] for seconds in periods]
+    costs = {method: found["seconds_per_period"] for method, found in report["summary"].items()}
+    assert costs["iu"] == pytest.approx(fmean(base) + fmean(plain))
+    assert costs["row-statistics"] == pytest.approx(fmean(base) + fmean(own))
+    assert costs["auto"] == pytest.approx(fmean(base) + fmean(plain) + fmean(own))
+
+
 def test_what_auto_chose_is_told_and_scored(whole: tuple[Study, dict[str, Any]]) -> None:
     collected, scored = whole[1]["runs"][0]["periods"][:2], whole[1]["runs"][0]["periods"][2:]
     assert [period["chosen"] for period in collected] == [None, None]
     assert scored[0]["chosen"] == "iu"
     assert all(period["scores"]["auto"] == period["scores"][period["chosen"]] for period in scored)
+
+
+def test_recall_and_ndcg_are_there_when_asked_for_and_their_sampling_is_stated(
+    whole: tuple[Study, dict[str, Any]],
+) -> None:
+    report = whole[1]
+    assert report["settings"]["ranking"] == {"k": 5, "candidates": 99, "positives": 1000}
+    for period in report["runs"][0]["periods"][2:]:
+        for method in report["methods"]:
+            assert 0 <= period["scores"][method]["ndcg"] <= period["scores"][method]["recall"] <= 1
+    assert report["summary"]["row-statistics"]["gain"]["recall"]["mean"] is not None
+
+
+def test_regret_is_the_log_loss_above_that_of_the_true_probabilities(whole: tuple[Study, dict[str, Any]]) -> None:
+    report, rows = whole[1], stream()
+    for number, floor in report["truth"]["log_loss"]:
+        part = slice((number - 1) * ROWS, number * ROWS)
+        assert floor == pytest.approx(log_loss(rows.labels[part], TRUTH["likely"][part]))
+    scored = [run["periods"][2:] for run in report["runs"]]
+    for method, regret in report["truth"]["regret"].items():
+        losses = [fmean(period["scores"][method]["log_loss"] for period in pair) for pair in zip(*scored, strict=True)]
+        floors = [floor for _, floor in report["truth"]["log_loss"]]
+        assert regret == [[n + 3, loss - floor] for n, (loss, floor) in enumerate(zip(losses, floors, strict=True))]
 
 
 def test_new_and_seen_ids_are_counted_period_by_period(whole: tuple[Study, dict[str, Any]]) -> None:
@@ -211,78 +265,132 @@ def test_another_end_of_the_stream_may_be_looked_at_without_running_anything(
     backtest(what, [], 1)
 
 
-def started(what: Study, *more: str) -> subprocess.Popen[str]:
-    """The command in a process of its own, one job at a time."""
-    line = [*job_command(what), "--seeds", ",".join(map(str, what.seeds)), "--last", str(LAST), "--jobs", "1", *more]
-    # Started by a shell in the background, this process ignores SIGINT, and its children would too.
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(line, env=clean({}), text=True, cwd=what.out, preexec_fn=heard, **pipes)
-
-
-def job_of(process: subprocess.Popen[str], what: Study, seed: int, lines: int) -> int:
-    """The process id of the job that runs, once its log has that many lines."""
-    log = what.directory(seed) / "periods.jsonl"
-    while process.poll() is None:
-        sleep(0.005)
-        if log.exists() and log.read_bytes().count(b"\n") >= lines:
-            return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[-1])
-    raise AssertionError(process.communicate())
+def jobs_of(parent: int) -> list[int]:
+    """The process ids of its children."""
+    tasks = Path(f"/proc/{parent}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
 def gone(process: int) -> bool:
     """Whether a process that is no child of ours has ended; waits for it."""
     deadline = monotonic() + 10
-    while monotonic() < deadline:
-        if not Path(f"/proc/{process}/stat").exists():
-            return True
+    while Path(f"/proc/{process}/stat").exists() and monotonic() < deadline:
         sleep(0.01)
-    return False
+    return not Path(f"/proc/{process}/stat").exists()
 
 
-def test_kill_9_of_a_job_then_of_the_command_then_resumed_equals_not_interrupted(
-    whole: tuple[Study, dict[str, Any]], tmp_path: Path
-) -> None:
-    what = replace(whole[0], out=tmp_path)
-    first = started(what)
-    os.kill(job_of(first, what, 0, 3), signal.SIGKILL)
-    _, said = first.communicate(timeout=60)
-    assert first.returncode == 3
-    assert "asmg: seed 0: its process was killed by SIGKILL" in said
-    assert "the same command goes on" in said
-
-    second = started(what)
-    job = job_of(second, what, 3, 2)
-    second.kill()
-    second.communicate(timeout=60)
-    assert gone(job)
-    assert finished(what, 0) is not None
-    assert not (tmp_path / "report.json").exists()
-
-    assert without_seconds(backtest(what, job_command(what), 1)) == without_seconds(whole[1])
+def lines(what: Study, seed: int) -> int:
+    """Of the log of a job."""
+    log = what.directory(seed) / "periods.jsonl"
+    return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
-def test_ctrl_c_ends_with_130_and_leaves_no_process(whole: tuple[Study, dict[str, Any]], tmp_path: Path) -> None:
-    what = replace(whole[0], out=tmp_path)
-    process = started(what)
-    job = job_of(process, what, 0, 1)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert said == "asmg: interrupted; what is done is kept, the same command goes on\n"
-    assert gone(job)
-
-
-def test_an_error_of_a_job_ends_the_command_with_its_words_and_code(
+def test_kill_9_of_a_job_and_then_of_the_command_resumed_equals_not_interrupted(
     whole: tuple[Study, dict[str, Any]], tmp_path: Path
 ) -> None:
     what = replace(whole[0], out=tmp_path, seeds=(3,))
-    what.directory(3).mkdir(parents=True)
-    (what.directory(3) / "periods.jsonl").write_text("no JSON\n")
-    with pytest.raises(JobFailed, match=r"seed 3: .*periods\.jsonl") as failed:
-        backtest(what, job_command(what), 1)
+    before = set(jobs_of(os.getpid()))
+
+    def kill(done: int, steps: int, doing: str) -> None:
+        if "period 4" in doing:
+            os.kill((set(jobs_of(os.getpid())) - before).pop(), signal.SIGKILL)
+
+    with pytest.raises(
+        JobFailed, match=r"seed 3: its process was killed by SIGKILL.* the same command goes on"
+    ) as failed:
+        backtest(what, job_command(what), 1, kill)
     assert failed.value.exit_code == 3
-    assert not (tmp_path / "report.json").exists()
+    assert lines(what, 3) >= 3
+
+    command_line = [*job_command(what), "--seeds", "3,", "--last", str(LAST)]
+    process = subprocess.Popen(command_line, env=clean({}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    at_first = lines(what, 3)
+    while lines(what, 3) == at_first:
+        assert process.poll() is None
+        sleep(0.005)
+    (job,) = jobs_of(process.pid)
+    process.kill()
+    process.wait()
+    assert gone(job)
+    assert finished(what, 3) is None
+
+    found = backtest(what, job_command(what), 1)
+    assert without_seconds(found)["runs"] == without_seconds(whole[1])["runs"][1:]
+    assert without_seconds(found) == without_seconds(backtest(replace(whole[0], seeds=(3,)), [], 1))
+    backtest(whole[0], [], 1)  # puts the report of both seeds back
+
+
+def test_ctrl_c_ends_with_130_leaves_no_process_and_keeps_what_is_done(
+    whole: tuple[Study, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what = replace(whole[0], out=tmp_path)
+    before, jobs = set(jobs_of(os.getpid())), list[int]()
+
+    def interrupt() -> None:
+        while lines(what, 0) < 1:
+            sleep(0.005)
+        jobs.extend(set(jobs_of(os.getpid())) - before)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    # Started by a shell in the background, this process would ignore it.
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt).start()
+        assert main([*job_command(what)[3:], "--jobs", "1"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, ignored)
+    assert capsys.readouterr().err == "asmg: interrupted; what is done is kept, the same command goes on\n"
+    assert len(jobs) == 1
+    assert gone(jobs[0])
+    assert lines(what, 0) >= 1
+    assert not what.directory(3).exists()
+
+
+def program(text: str) -> list[str]:
+    """A job that runs this instead."""
+    return [sys.executable, "-c", f"import os, signal, sys, time\n{text}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "code"),
+    [
+        (
+            "print('noise', file=sys.stderr); print('asmg: no room', file=sys.stderr); sys.exit(3)",
+            "seed 5: no room;",
+            3,
+        ),
+        ("print('asmg: setting x', file=sys.stderr); sys.exit(2)", "seed 5: setting x;", 2),
+        ("sys.exit(1)", "seed 5: its process ended with exit code 1;", 1),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "seed 5: its process was killed by SIGTERM;", 3),
+        ("sys.stdout.write('{\"pas'); sys.stdout.flush(); os.kill(os.getpid(), 9)", "killed by SIGKILL", 3),
+    ],
+)
+def test_a_job_that_fails_ends_the_command_with_its_words_and_code(text: str, said: str, code: int) -> None:
+    with pytest.raises(JobFailed, match=said) as failed:
+        run_jobs(program(text), [5], 1, {}, lambda seed, at: None)
+    assert failed.value.exit_code == code
+    assert "what is done is kept, the same command goes on" in str(failed.value)
+
+
+def test_the_other_jobs_are_ended_when_one_fails() -> None:
+    before = set(jobs_of(os.getpid()))
+    text = "time.sleep(60 if sys.argv[-1] == '1' else 0.2); sys.exit(3)"
+    with pytest.raises(JobFailed, match="seed 2"):
+        run_jobs(program(text), [1, 2], 2, {}, lambda seed, at: None)
+    assert set(jobs_of(os.getpid())) == before
+
+
+def test_no_more_jobs_than_asked_for_run_at_once() -> None:
+    text = """print('{"passes": 0, "periods": 0, "doing": "here"}', flush=True); time.sleep(0.1)"""
+    running, most = set[int](), 0
+
+    def told(seed: int, at: At | None) -> None:
+        nonlocal most
+        (running.add if at else running.remove)(seed)
+        most = max(most, len(running))
+
+    run_jobs(program(text), range(5), 2, {}, told)
+    assert (most, running) == (2, set())
 
 
 # Refused.
@@ -294,13 +402,15 @@ def test_an_error_of_a_job_ends_the_command_with_its_words_and_code(
         ({"learning": replace(LEARNING, negatives=1)}, "learning.negatives"),
         ({"learning": replace(LEARNING, methods=LEARNING.methods[:1])}, "learning.methods"),
         ({"periods": EqualCount(count=ROWS, lateness=5.0)}, "periods.lateness"),
+        ({}, "ranking"),
     ],
 )
 def test_another_setting_on_an_existing_directory_is_refused_by_name(
     change: dict[str, Any], key: str, whole: tuple[Study, dict[str, Any]]
 ) -> None:
     what, report = whole
-    other = replace(what, settings=replace(what.settings, **change))
+    ranking = what.ranking if change else None
+    other = replace(what, settings=replace(what.settings, **change), ranking=ranking, truth=None)
     with pytest.raises(IncompatibleState, match=key):
         backtest(other, [], 1)
     with pytest.raises(IncompatibleState, match=key):  # a job that reads a settings file which was changed meanwhile
@@ -312,7 +422,7 @@ def test_another_recording_on_an_existing_directory_is_refused(
     whole: tuple[Study, dict[str, Any]], tmp_path: Path
 ) -> None:
     rows = stream()
-    other = write(tmp_path / "stream.parquet", rows, item_id=rows.items + 1)
+    other = write(tmp_path / "stream.parquet", rows, item_id=rows.items + 1, **TRUTH)
     with pytest.raises(IncompatibleState, match=r"recording\.sha256"):
         backtest(replace(whole[0], recording=other), [], 1)
 
@@ -331,6 +441,33 @@ def test_a_second_process_on_the_same_directory_is_refused(whole: tuple[Study, d
 def test_a_recording_with_no_period_left_to_score_is_refused_before_any_job(recording: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"learning\.pretrain: .* 6 periods.* fills 6"):
         backtest(study(recording, tmp_path, pretrain=PERIODS), ["/no/such/program"], 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"truth": "user_id"}, "holds int64, not floating-point numbers"),
+        ({"truth": "nothing"}, "has no column 'nothing'; its columns are .*likely"),
+        ({"settings": replace(SETTINGS, learning=replace(LEARNING, negatives=1))}, "negatives have no true prob"),
+    ],
+)
+def test_a_truth_that_says_no_floor_is_refused_before_anything(
+    change: dict[str, Any], problem: str, recording: Path, tmp_path: Path
+) -> None:
+    with pytest.raises((BadInput, SettingsError), match=problem):
+        backtest(replace(study(recording, tmp_path / "out"), **change), [], 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recording_out_of_order_has_no_floor(tmp_path: Path) -> None:
+    rows = stream()
+    late = write(tmp_path / "late.parquet", rows.select(np.roll(np.arange(len(rows)), ROWS)), **TRUTH)
+    what = study(late, tmp_path)
+    journal_of(what)
+    with closing(JournalView(Database.open(what.journal, read_only=True))) as journal:
+        refused = pytest.raises(BadInput, match="rows came late")
+        with refused:
+            floor_of(what, journal)
 
 
 def test_a_run_that_was_changed_is_not_believed(whole: tuple[Study, dict[str, Any]], tmp_path: Path) -> None:
