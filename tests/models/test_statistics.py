@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import replace
 
@@ -11,8 +12,10 @@ import plain_row_statistics as rows_of
 import pytest
 import torch
 
+from models import tree
 from models.meta_generators.statistics import Statistics
 from models.samples import Samples
+from stream_app.store.leaves import describe
 
 SIZES = {"user": 12, "item": 15}
 EVERYTHING = slice(None)
@@ -108,3 +111,20 @@ def test_only_positives_so_far_is_the_limit_of_almost_only_positives() -> None:
     assert float(lift) == pytest.approx(math.log(6 / 4), abs=1e-6)
     q = 1 - 1e-9
     assert rows_of.logit((2 + 4 * q) / 6) - rows_of.logit(q) == pytest.approx(float(lift), abs=1e-5)
+
+
+def test_of_what_is_stored_only_blocks_with_rows_that_a_period_met_are_written_anew() -> None:
+    """200,000 users take four blocks of 16 bytes a row; a period of the last users writes the last of them."""
+    sizes = {"user": 200_001, "item": 15}
+    everybody = torch.arange(1, sizes["user"])
+    first = samples(everybody.tolist(), [3] * len(everybody), [1] * len(everybody))
+    one = Statistics.start(sizes).after(first, sizes)
+    two = one.after(samples([199_990, 200_000], [7, 8], [1, 0]), sizes)
+    before, after = blocks_of(one, "rows.user"), blocks_of(two, "rows.user")
+    assert len(before) == 4
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, True, True, False]
+
+
+def blocks_of(statistics: Statistics, path: str) -> list[bytes]:
+    described = describe(tree.flatten(statistics), lambda part: hashlib.sha256(part).digest())
+    return next(list(entry["blocks"]) for entry in described if entry["path"] == path)
