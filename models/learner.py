@@ -103,7 +103,7 @@ def learn(
 def _observed(state: LearnerState, scores: Mapping[str, Score], settings: LearningSettings) -> Selection:
     if settings.serve != AUTO:
         return state.selection
-    losses = {name: scores[name].log_loss for name in settings.candidates if name in scores}
+    losses = {name: score.log_loss for name, score in scores.items()}
     return state.selection.observed(losses, settings.selection.half_life)
 
 

@@ -36,12 +36,12 @@ class Auto:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is remembered: the smoothed log loss of each candidate that was ever scored."""
+    """What is remembered: the smoothed log loss of each method that was ever scored."""
 
     smoothed: Mapping[str, float]
 
     def observed(self, losses: Mapping[str, float], half_life: float) -> Selection:
-        """After one more period; losses: log loss by candidate, NaN where there is none."""
+        """After one more period; losses: log loss by method, NaN where there is none."""
         if all(math.isnan(loss) for loss in losses.values()):
             return self
         keep = 2 ** (-1 / half_life)

@@ -59,8 +59,5 @@ class RowStatistics:
     def candidate(
         self, state: RowGenerator, base: BaseModel, outgoing: Parameters | None, window: Sequence[Parameters]
     ) -> tuple[RowGenerator, Parameters]:
-        """Θ* from the newest snapshot; the snapshot itself until the generator was trained."""
-        newest = window[-1]
-        if state.step == 0:
-            return state, newest
-        return state, generate(state.served, state.statistics, newest, base.tables)
+        """Θ* from the newest snapshot; equal to it until the generator was trained, for its weights are zeros."""
+        return state, generate(state.served, state.statistics, window[-1], base.tables)

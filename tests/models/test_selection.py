@@ -60,6 +60,7 @@ def test_who_predicts_no_numbers_does_not_serve_again() -> None:
     selection = after((0.5, 0.4), (0.5, math.nan), (0.5, 0.1))
     assert selection.chosen(BOTH) == "iu"
     assert selection.explained(BOTH)["smoothed_log_loss.row-statistics"] is None
+    assert after((0.4, 0.5), (math.nan, 0.5), (0.1, 0.5)).chosen(BOTH) == "row-statistics"
 
 
 def test_every_choice_is_explained() -> None:
