@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections.abc import Sized
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,19 +48,35 @@ def read_directory(directory: Path) -> dict[int, bytes]:
 
 
 def period_rows(recording: Path, count: int) -> list[tuple[int, str]]:
-    """(rows, SHA-256) of each full equal-count period of a recording with int64 ids and times in seconds."""
-    table = parquet.read_table(recording, columns=["user_id", "item_id", "timestamp", "label"])
+    """(rows, SHA-256) of each full equal-count period of a recording with int64 ids and times in seconds.
+
+    A column "categories", lists of text, is part of the rows where there is one.
+    """
+    table = parquet.read_table(recording)
     users, items, times = (table[name].to_numpy().astype("<i8") for name in ("user_id", "item_id", "timestamp"))
     labels = table["label"].to_numpy().astype("<f4")
-    order = np.lexsort((labels, items, users, times))
+    named = (
+        [tuple(sorted(set(row))) for row in table["categories"].to_pylist()]
+        if "categories" in table.column_names
+        else []
+    )
+    ranks = {row: rank for rank, row in enumerate(sorted(set(named)))}
+    order = np.lexsort(([ranks[row] for row in named] or labels, labels, items, users, times))
     result = []
     for start in range(0, len(order) - count + 1, count):
         rows = order[start : start + count]
         sha = hashlib.sha256()
         for column in (users[rows], items[rows], times[rows] * 1_000_000, labels[rows]):
             sha.update(column.tobytes())
+        for row in [named[number] for number in rows] if named else []:
+            sha.update(b"".join([number_bytes(row), *(number_bytes(text.encode()) + text.encode() for text in row)]))
         result.append((count, sha.hexdigest()))
     return result
+
+
+def number_bytes(things: Sized) -> bytes:
+    """How many there are, as a digest of rows has it."""
+    return len(things).to_bytes(4, "little")
 
 
 def unpack(value: bytes) -> Any:

@@ -23,7 +23,7 @@ class Interactions:
 
     users, items: int64 or object (`str`); times: int64, event time in microseconds since the epoch;
     labels: float32, 1 = positive, 0 = negative; categories: those of each row's item as its record gave them, made by
-    `category_column`, None when the run has none. The base model does not use them yet.
+    `category_column`, None when the run has none.
     """
 
     users: Ids

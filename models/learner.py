@@ -17,13 +17,14 @@ from typing import Any
 
 from models.evaluation import evaluate
 from models.interactions import Ids, Interactions
+from models.item_categories import ItemCategories
 from models.learner_state import LearnerState
 from models.learning import LearningSettings, device_of
 from models.metrics import Score
-from models.parameters import Parameters, Sizes
+from models.parameters import CATEGORY, Parameters, Sizes
 from models.pretraining import Checkpoint, Pretraining, pretrain
 from models.randomness import rng
-from models.samples import Samples, sample
+from models.samples import SamplerState, Samples, sample
 from models.selection import AUTO, Selection
 from models.training import Snapshot, train
 
@@ -35,7 +36,8 @@ class Outcome:
     scores: prequential score of every candidate on this period, empty while pretraining; where `auto` serves also
     "auto", the score of what served this period. served: the method that did, None while pretraining. method: the one
     that serves from now on, and parameters its candidate, None before the end of pretraining; its tables have one row
-    per id of `users` and `items` after the cold row 0. decisions: plain facts that go into the manifest.
+    per id of `users`, `items` and `categories` after the cold row 0. categories, item_categories: None where the base
+    model does not look up categories. decisions: plain facts that go into the manifest.
     """
 
     period: int
@@ -48,6 +50,8 @@ class Outcome:
     parameters: Parameters | None
     users: Ids
     items: Ids
+    categories: Ids | None
+    item_categories: ItemCategories | None
     decisions: Mapping[str, str | int | float | None]
 
 
@@ -75,6 +79,7 @@ def learn(
     pretraining: where a pretraining that was broken off stands (the last thing `observer.checkpoint` was given).
     """
     observer = observer or Observer()
+    settings = settings.suited(interactions.categories is not None)
     observer.stage("samples")
     sampler, samples = sample(
         state.sampler,
@@ -83,16 +88,17 @@ def learn(
         rng(settings.seed, period, "negatives"),
         rng(settings.seed, period, "training"),
     )
+    as_served = _as_served(samples, state.sampler).to(device_of(settings))
     samples = samples.to(device_of(settings))
     observer.stage("scoring")
-    scores = {name: evaluate(settings.base_model, candidate, samples) for name, candidate in state.candidates.items()}
+    scores = {name: evaluate(settings.base_model, kept, as_served) for name, kept in state.candidates.items()}
     known, served = state.sampler.sizes, state.serving(settings)
     decisions: dict[str, str | int | float | None] = {}
     selection = _observed(state, scores, settings)
     targets = (*state.targets, samples)
     state = replace(state, sampler=sampler, learned=state.learned + 1, targets=targets, selection=selection)
     if state.learned == settings.pretrain:
-        state, decisions = _pretrained(state, known, settings, observer, pretraining)
+        state, decisions = _pretrained(state, as_served, known, settings, observer, pretraining)
     if state.learned >= settings.pretrain:
         state = _updated(state, samples, period, settings, observer)
     if served and settings.serve == AUTO:
@@ -107,16 +113,22 @@ def _observed(state: LearnerState, scores: Mapping[str, Score], settings: Learni
     return state.selection.observed(losses, settings.selection.half_life)
 
 
+def _as_served(samples: Samples, before: SamplerState) -> Samples:
+    """The samples with the categories that were known `before` their period: what a subscriber scored them with."""
+    return samples.with_categories(before.item_categories) if len(samples.category_offsets) else samples
+
+
 def _pretrained(
     state: LearnerState,
+    validation: Samples,
     known: Sizes,
     settings: LearningSettings,
     observer: Observer,
     saved: Pretraining | None,
 ) -> tuple[LearnerState, dict[str, str | int | float | None]]:
     observer.stage("pretraining")
-    earlier, last = Samples.concatenate(state.targets[:-1]), state.targets[-1]
-    end = pretrain(earlier, last, known, settings, saved, observer.checkpoint)
+    earlier = Samples.concatenate(state.targets[:-1])
+    end = pretrain(earlier, validation, known, settings, saved, observer.checkpoint)
     decisions: dict[str, str | int | float | None] = {
         "pretraining_initialisation": end.best_initialisation,
         "pretraining_pass": end.best_pass,
@@ -176,6 +188,7 @@ def _outcome(
 ) -> Outcome:
     method = state.serving(settings)
     explained = state.selection.explained(settings.candidates) if method and settings.serve == AUTO else {}
+    categories = CATEGORY in settings.base_model.tables.values()
     return Outcome(
         period=period,
         interactions=len(interactions),
@@ -187,5 +200,7 @@ def _outcome(
         parameters=state.candidates[method] if method else None,
         users=state.sampler.users.ids,
         items=state.sampler.items.ids,
+        categories=state.sampler.categories.ids if categories else None,
+        item_categories=state.sampler.item_categories if categories else None,
         decisions={**decisions, **explained},
     )

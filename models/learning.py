@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from models.base_models import AnyBaseModel
+from models.base_models.category_embedding_mlp import CategoryEmbeddingMlp
 from models.base_models.embedding_mlp import EmbeddingMlp
 from models.base_models.protocol import BaseModel
 from models.selection import AUTO, Auto
@@ -60,6 +61,18 @@ class LearningSettings:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"learning_rate must be between 0 and 1, got {self.learning_rate}")
+
+    def suited(self, categories: bool) -> LearningSettings:
+        """These settings for a stream whose interactions have categories, or have none: what the learner works with.
+
+        Embedding & MLP then has a table for them, and its hidden layers are written out. Other models stay, classes
+        derived from it too.
+        """
+        base = self.base_model
+        if type(base) is not EmbeddingMlp:
+            return self
+        model = CategoryEmbeddingMlp if categories else EmbeddingMlp
+        return replace(self, base_model=model(width=base.width, hidden=model(hidden=base.hidden).layers))
 
     @property
     def candidates(self) -> tuple[str, ...]:

@@ -4,13 +4,16 @@ Rules (algorithms, "Samples"):
 1. A history holds items that were positive strictly earlier in event time, the last 30, most recent first.
 2. A negative is uniform over the items seen by the period's end that its user has not been positive on up to and
    including now; it shares user, time and history of its positive.
-3. Nothing of a later period can change an earlier one: the state goes one way.
+3. An item has the categories of its latest interaction by the period's end, wherever it stands: as a target, drawn as
+   a negative, in a history.
+4. Nothing of a later period can change an earlier one: the state goes one way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import repeat
 from typing import TypeVar
 
 import numpy as np
@@ -20,11 +23,16 @@ from torch import Tensor
 
 from models.histories import LENGTH, Sequences, sequences
 from models.interactions import Interactions
+from models.item_categories import ItemCategories
 from models.negatives import Taken, draw_negatives
-from models.parameters import ITEM, USER, Sizes
+from models.parameters import CATEGORY, ITEM, USER, Sizes
+from models.ragged import joined, positions
 from models.vocabulary import Vocabulary
 
 Number = TypeVar("Number", bound=np.generic)
+
+_NONE = torch.empty(0, dtype=torch.int64)
+"""A column of categories in a run without them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +42,9 @@ class Batch:
     users, items: int64 [B], rows of the vocabularies; labels: float32 [B]; history: int64 [total], item rows of all
     samples in turn, most recent first; offsets: int64 [B + 1], where each sample's begin and the last one's end, as
     `embedding_bag` with `include_last_offset=True` takes them.
+    categories, category_offsets: int64 [any] and [B + 1], category rows of each target item in turn;
+    history_categories, history_category_offsets: int64 [any] and [total + 1], of each entry of `history` in turn. All
+    four are empty in a run without categories.
     """
 
     users: Tensor
@@ -41,6 +52,10 @@ class Batch:
     labels: Tensor
     history: Tensor
     offsets: Tensor
+    categories: Tensor = _NONE
+    category_offsets: Tensor = _NONE
+    history_categories: Tensor = _NONE
+    history_category_offsets: Tensor = _NONE
 
     def __len__(self) -> int:
         return len(self.users)
@@ -65,6 +80,10 @@ class Samples:
     offsets: Tensor
     seen_users: Tensor
     seen_items: Tensor
+    categories: Tensor = _NONE
+    category_offsets: Tensor = _NONE
+    history_categories: Tensor = _NONE
+    history_category_offsets: Tensor = _NONE
 
     @staticmethod
     def empty() -> Samples:
@@ -76,25 +95,43 @@ class Samples:
 
     @staticmethod
     def concatenate(parts: Sequence[Samples]) -> Samples:
-        """All samples of `parts`, in their order; rows must belong to the same, growing, vocabularies."""
-        starts = np.cumsum([0, *(len(part.history) for part in parts)])
-        offsets = [part.offsets[:-1] + int(start) for part, start in zip(parts, starts[:-1], strict=True)]
-        last = parts[0].offsets.new_tensor([int(starts[-1])])
-        columns = {
-            field.name: torch.cat([getattr(part, field.name) for part in parts])
-            for field in fields(Samples)
-            if field.name != "offsets"
-        }
-        return Samples(**columns, offsets=torch.cat([*offsets, last]))
+        """All samples of `parts`, in their order; rows must belong to the same, growing, vocabularies.
+
+        Raises ValueError when some have categories and some have not.
+        """
+        if len({len(part.category_offsets) > 0 for part in parts if len(part)}) > 1:
+            raise ValueError("some samples have categories, the others have none")
+        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Samples)}
+        return Samples(**{name: joined(c) if name.endswith("offsets") else torch.cat(c) for name, c in columns.items()})
 
     def select(self, order: Tensor) -> Samples:
         """The samples whose numbers `order` (int64) lists, in that order."""
-        lengths = self.offsets.diff()[order]
-        offsets = torch.cat([self.offsets.new_zeros(1), lengths.cumsum(0)])
-        first = torch.repeat_interleave(self.offsets[:-1][order] - offsets[:-1], lengths)
-        history = self.history[first + torch.arange(len(first), device=first.device)]
+        entries, offsets = positions(self.offsets, order)
         taken = {name: getattr(self, name)[order] for name in ("users", "items", "labels", "seen_users", "seen_items")}
-        return Samples(**taken, history=history, offsets=offsets)
+        selected = Samples(**taken, history=self.history[entries], offsets=offsets)
+        if not len(self.category_offsets):
+            return selected
+        own, category_offsets = positions(self.category_offsets, order)
+        past, history_category_offsets = positions(self.history_category_offsets, entries)
+        return replace(
+            selected,
+            categories=self.categories[own],
+            category_offsets=category_offsets,
+            history_categories=self.history_categories[past],
+            history_category_offsets=history_category_offsets,
+        )
+
+    def with_categories(self, known: ItemCategories) -> Samples:
+        """The samples (on the CPU) with the categories that `known` gives their items; those after it have none."""
+        categories, category_offsets = known.of(self.items)
+        history_categories, history_category_offsets = known.of(self.history)
+        return replace(
+            self,
+            categories=categories,
+            category_offsets=category_offsets,
+            history_categories=history_categories,
+            history_category_offsets=history_category_offsets,
+        )
 
     def __len__(self) -> int:
         return len(self.users)
@@ -105,11 +142,25 @@ class Samples:
             raise ValueError(f"a batch has at least one sample, not {size}")
         # Read once, since reading a number per batch would halt a CUDA device each time.
         borders = [*self.offsets[: len(self) : size].tolist(), len(self.history)]
+        categories = self._category_batches(size, borders)
         for index, start in enumerate(range(0, len(self), size)):
             part = slice(start, start + size)
-            low, high = borders[index], borders[index + 1]
-            offsets = self.offsets[start : start + size + 1] - low
-            yield Batch(self.users[part], self.items[part], self.labels[part], self.history[low:high], offsets)
+            history = _cut(self.history, self.offsets, part, borders[index : index + 2])
+            yield Batch(self.users[part], self.items[part], self.labels[part], *history, *next(categories))
+
+    def _category_batches(self, size: int, borders: Sequence[int]) -> Iterator[tuple[Tensor, ...]]:
+        """The columns of categories of each batch; borders: where each one's history begins, and the last one's end."""
+        if not len(self.category_offsets):
+            none = (self.categories, self.category_offsets, self.history_categories, self.history_category_offsets)
+            yield from repeat(none)
+        own = [*self.category_offsets[: len(self) : size].tolist(), len(self.categories)]
+        past = self.history_category_offsets[list(borders)].tolist()
+        for index, start in enumerate(range(0, len(self), size)):
+            entries = slice(borders[index], borders[index + 1])
+            yield (
+                *_cut(self.categories, self.category_offsets, slice(start, start + size), own[index : index + 2]),
+                *_cut(self.history_categories, self.history_category_offsets, entries, past[index : index + 2]),
+            )
 
     def to(self, device: torch.device | str) -> Samples:
         """The same samples on another device."""
@@ -120,14 +171,18 @@ class Samples:
         return _rows(self, vocabulary)
 
     def subjects(self, vocabulary: str) -> tuple[Tensor, Tensor]:
-        """What the samples say of a vocabulary: the rows that are user or target of one, int64 [m], and its label,
-        float32 [m]. Histories are not among them."""
-        return getattr(self, _SUBJECTS[vocabulary]), self.labels
+        """What the samples say of a vocabulary: the rows that are user, target or a category of the target of one,
+        int64 [m], and its label, float32 [m]. Histories are not among them."""
+        if vocabulary != CATEGORY:
+            return getattr(self, _SUBJECTS[vocabulary]), self.labels
+        if not len(self.category_offsets):
+            return self.categories, self.labels[:0]
+        return self.categories, self.labels.repeat_interleave(self.category_offsets.diff())
 
 
 AnySamples = TypeVar("AnySamples", Batch, Samples)
 
-_LOOKUPS = {USER: ("users",), ITEM: ("items", "history")}
+_LOOKUPS = {USER: ("users",), ITEM: ("items", "history"), CATEGORY: ("categories", "history_categories")}
 """Vocabulary -> the columns with its rows."""
 
 _SUBJECTS = {USER: "users", ITEM: "items"}
@@ -168,6 +223,7 @@ class SamplerState:
 
     history_items: int32 [U + 1, 30], the 30 newest positive items of each user, most recent first, padded with 0;
     history_times: int64 [U + 1, 30], their event times; pairs: int64 sorted, user row << 32 | item row of positives.
+    categories, item_categories: of a run with categories those that items have or had, and the items' present ones.
     """
 
     users: Vocabulary
@@ -175,17 +231,26 @@ class SamplerState:
     history_items: NDArray[np.int32]
     history_times: NDArray[np.int64]
     pairs: NDArray[np.int64]
+    categories: Vocabulary
+    item_categories: ItemCategories
 
     @staticmethod
     def start(users: str = "int", items: str = "int") -> SamplerState:
         """Before the first period; `users` and `items` are "int" or "string", the type of the ids."""
-        histories = np.zeros((1, LENGTH), np.int32), np.zeros((1, LENGTH), np.int64)
-        return SamplerState(Vocabulary.empty(users), Vocabulary.empty(items), *histories, np.empty(0, np.int64))
+        return SamplerState(
+            users=Vocabulary.empty(users),
+            items=Vocabulary.empty(items),
+            history_items=np.zeros((1, LENGTH), np.int32),
+            history_times=np.zeros((1, LENGTH), np.int64),
+            pairs=np.empty(0, np.int64),
+            categories=Vocabulary.empty("string"),
+            item_categories=ItemCategories.none(),
+        )
 
     @property
     def sizes(self) -> Sizes:
         """Rows of each vocabulary's tables."""
-        return {USER: self.users.size, ITEM: self.items.size}
+        return {USER: self.users.size, ITEM: self.items.size, CATEGORY: self.categories.size}
 
 
 def sample(
@@ -197,9 +262,9 @@ def sample(
 ) -> tuple[SamplerState, Samples]:
     """Samples of the next period, and the state after it; `state` stays as it was.
 
-    interactions: in canonical order; label > 0.5 is positive; categories change nothing. `draw` draws `negatives`
-    items for each positive, `shuffle` the training order. Raises ValueError for negatives < 0, rows not in order of
-    time, ids of another type.
+    interactions: in canonical order; label > 0.5 is positive; categories change nothing but the samples' categories.
+    `draw` draws `negatives` items for each positive, `shuffle` the training order. Raises ValueError for negatives < 0,
+    rows not in order of time, ids of another type.
     """
     if negatives < 0:
         raise ValueError(f"negatives per positive cannot be {negatives}")
@@ -224,7 +289,14 @@ def sample(
         label = np.concatenate([label, np.zeros(len(drawn), np.float32)])
     order = shuffle.permutation(len(row))
     samples = _samples(found, user, row[order], target[order], label[order], state.sizes)
-    return SamplerState(users, items, history_items, history_times, taken.pairs()), samples
+    categories, item_categories = state.categories, state.item_categories
+    if interactions.categories is not None:
+        categories, item_categories = item_categories.after(
+            categories, item, times, interactions.categories, items.size
+        )
+        samples = samples.with_categories(item_categories)
+    pairs = taken.pairs()
+    return SamplerState(users, items, history_items, history_times, pairs, categories, item_categories), samples
 
 
 def _samples(
@@ -245,6 +317,12 @@ def _samples(
         seen_users=torch.from_numpy(user[row] < known[USER]),
         seen_items=torch.from_numpy(target < known[ITEM]),
     )
+
+
+def _cut(entries: Tensor, offsets: Tensor, rows: slice, borders: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The consecutive `rows` of a ragged column, whose entries begin and end at `borders`."""
+    low, high = borders
+    return entries[low:high], offsets[rows.start : rows.stop + 1] - low
 
 
 def _grown(table: NDArray[Number], rows: int) -> NDArray[Number]:

@@ -35,6 +35,7 @@ def fixed_for_journal(records: RecordSettings, periods: AnyPeriods) -> dict[str,
 def fixed_for_store(records: RecordSettings, periods: AnyPeriods, learning: LearningSettings) -> dict[str, Any]:
     """What the states and versions of a store depend on: the journal's settings and the learning, by dotted name."""
     own: dict[str, Any] = {}
+    learning = learning.suited(bool(records.categories))
     for field in fields(learning):
         value = getattr(learning, field.name)
         if field.name == "methods":

@@ -11,10 +11,11 @@ from models.learning import LearningSettings, machine_class
 from models.metrics import Score
 from models.selection import AUTO
 from stream_app.events.periods import UpdatePeriod
-from stream_app.versions.columns import ids_to_tensors
+from stream_app.versions.columns import ids_to_tensors, item_categories_to_tensors
 from stream_app.versions.manifest import Period, Plain, Rows
 from stream_app.versions.model_version import ModelVersion, build
 from stream_app.versions.serving import BASE_MODEL_SETTINGS, settings_text
+from stream_app.versions.tensors import Array
 
 _METRICS = ("auc", "log_loss", "auc_seen_items", "log_loss_seen_items")  # those of the format (docs/model-version.md)
 
@@ -46,14 +47,26 @@ def release(
         machine_class(settings),
         {name: _metrics(outcome.scores.get(name)) for name in _scored(settings)},
         outcome.decisions,
-        {**tensors, **ids_to_tensors("users", outcome.users), **ids_to_tensors("items", outcome.items)},
+        {**tensors, **_vocabularies(outcome)},
     )
+
+
+def _vocabularies(outcome: Outcome) -> dict[str, Array]:
+    """Whose rows the tables have; with categories also which of them each item has."""
+    columns = {**ids_to_tensors("users", outcome.users), **ids_to_tensors("items", outcome.items)}
+    if outcome.categories is None or outcome.item_categories is None:
+        return columns
+    known = outcome.item_categories
+    # From row 1 on: the cold row has no categories, and no place in a vocabulary.
+    own = item_categories_to_tensors(known.rows, known.offsets[1:])
+    return {**columns, **ids_to_tensors("categories", outcome.categories), **own}
 
 
 def learning_facts(outcome: Outcome, settings: LearningSettings, digest: str) -> dict[str, Plain]:
     """What a manifest says about the learning: a few names, and the digest of all settings that decide its content.
 
-    method: the one whose candidate this version is; where `auto` chose it, the decisions say why.
+    method: the one whose candidate this version is; where `auto` chose it, the decisions say why. categories: that the
+    base model looks up categories, said only where it does.
     """
     facts: dict[str, Plain] = {
         "settings_digest": digest,
@@ -64,7 +77,7 @@ def learning_facts(outcome: Outcome, settings: LearningSettings, digest: str) ->
     }
     if isinstance(settings.base_model, Module):
         facts[BASE_MODEL_SETTINGS] = settings_text(settings.base_model.settings)
-    return facts
+    return facts if outcome.categories is None else facts | {"categories": True}
 
 
 def _scored(settings: LearningSettings) -> tuple[str, ...]:

@@ -21,8 +21,10 @@ import numpy as np
 import pyarrow
 import pytest
 from replay_helpers import FLAGS, LEARNING, PERIODS, ROWS, SETTINGS, asmg, clean, command, published, stream, write
+from sklearn.metrics import log_loss
 
 from models.interactions import Interactions
+from models.update_methods.iu import Iu
 from stream_app.errors import BadInput, IncompatibleState, SettingsError, StoreCorrupted
 from stream_app.events.periods import EqualCount, EventTime
 from stream_app.events.record import RecordSettings
@@ -30,6 +32,9 @@ from stream_app.events.watermark import Late
 from stream_app.replay import PeriodResult, replay
 from stream_app.replay.recording import equal_periods
 from stream_app.replay.report import Rest, summary, totals
+from stream_app.sinks.directory import DirectorySink
+from stream_app.versions.assembler import assembled
+from stream_app.versions.scoring import ServingModel
 
 METHODS = ("iu", "row-statistics", "auto")
 
@@ -439,20 +444,48 @@ def by_hand(rows: Interactions, tags: list[list[str]]) -> list[str]:
     return digests
 
 
-def test_categories_are_in_the_digest_of_the_rows_and_change_no_model(
-    whole: tuple[Path, list[PeriodResult]], tmp_path: Path
-) -> None:
-    rows = stream()
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]], list[PeriodResult]]:
+    """A replay of a stream whose items have categories, which they change now and then; where, which, and results."""
+    rows, out = stream(), tmp_path_factory.mktemp("tagged")
     tags = [
         [f"genre-{item % 7}", "é", f"{user % 3}"][: user % 4] for user, item in zip(rows.users, rows.items, strict=True)
     ]
-    recording = write(tmp_path / "stream.parquet", rows, tags=tags)
-    settings = replace(SETTINGS, records=RecordSettings(categories="tags"))
-    list(replay(recording, settings, tmp_path / "run"))
+    recording = write(out / "stream.parquet", rows, tags=tags)
+    learning = replace(LEARNING, methods=(Iu(),))
+    settings = replace(SETTINGS, learning=learning, records=RecordSettings(categories="tags"))
+    return out / "run", tags, list(replay(recording, settings, out / "run"))
+
+
+def test_categories_are_in_the_digest_of_the_rows_and_in_the_manifest(
+    whole: tuple[Path, list[PeriodResult]], tagged: tuple[Path, list[list[str]], list[PeriodResult]]
+) -> None:
+    out, tags, _ = tagged
     contents = [
         msgpack.unpackb(msgpack.unpackb((folder / "manifest.msgpack").read_bytes())["content"])
-        for folder in sorted((tmp_path / "run" / "versions").iterdir())
+        for folder in sorted((out / "versions").iterdir())
     ]
-    assert [content["rows"]["sha256"] for content in contents] == by_hand(rows, tags)[1:]
-    tensors = [tensors for _, tensors in published(tmp_path / "run").values()]
-    assert tensors == [tensors for _, tensors in published(whole[0]).values()]
+    assert [content["rows"]["sha256"] for content in contents] == by_hand(stream(), tags)[1:]
+    assert {(content["format"], content["learning"]["categories"]) for content in contents} == {(2, True)}
+    (plain, *_) = (whole[0] / "versions").iterdir()
+    content = msgpack.unpackb(msgpack.unpackb((plain / "manifest.msgpack").read_bytes())["content"])
+    assert (content["format"], "categories" in content["learning"]) == (1, False)
+
+
+def test_a_subscriber_scores_the_next_period_by_ids_alone_as_the_replay_reports(
+    tagged: tuple[Path, list[list[str]], list[PeriodResult]],
+) -> None:
+    """The version before knows which categories an item had then, and nothing of items born since."""
+    out, _, results = tagged
+    rows = stream().canonical()
+    with DirectorySink(out / "versions", "default").reader() as reader:
+        versions = list(assembled(reader.poll(0), "default"))
+    for version, scored in zip(versions, results[2:], strict=False):
+        at = range((scored.period - 1) * ROWS, scored.period * ROWS)
+        histories = [
+            rows.items[(rows.users == rows.users[n]) & (rows.times < rows.times[n]) & (rows.labels == 1)][::-1][:30]
+            for n in at
+        ]
+        users, items, labels = (column[at.start : at.stop] for column in (rows.users, rows.items, rows.labels))
+        probabilities = ServingModel(version).score_pairs(users, items, histories)
+        assert log_loss(labels, probabilities) == pytest.approx(scored.candidates["iu"]["log_loss"], abs=1e-6)

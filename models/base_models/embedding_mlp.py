@@ -11,7 +11,7 @@ of the parameters: training calls it with the rows of a period, a meta generator
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal
@@ -27,7 +27,7 @@ from models.samples import Batch
 
 @dataclass(frozen=True)
 class EmbeddingMlp:
-    """Settings of the model. width: of both tables; hidden: outputs of the ReLU layers.
+    """Settings of the model. width: of the tables; hidden: outputs of the ReLU layers, None for (12, 6).
 
     Its parameters: tables "user" and "item" [rows, width], and for each layer n = 1 ... N "wn" [in, out] and "bn"
     [out]; the input is 3 · width wide, the last layer has one output.
@@ -36,10 +36,10 @@ class EmbeddingMlp:
     tables: ClassVar[Tables] = {"user": USER, "item": ITEM}
     name: Literal["embedding-mlp"] = "embedding-mlp"
     width: int = 8
-    hidden: tuple[int, ...] = (12, 6)
+    hidden: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.width < 1 or min(self.hidden, default=1) < 1:
+        if self.width < 1 or min(self.hidden or (1,)) < 1:
             raise ValueError(f"width and hidden must be positive, got {self.width} and {self.hidden}")
 
     def limits(self, sizes: Sizes) -> dict[str, float]:
@@ -72,15 +72,15 @@ class EmbeddingMlp:
 
     def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
         """[B]: the logit of each sample."""
-        return self._forward(parameters, batch, _one_over_lengths(parameters, batch))[-1][:, 0]
+        return self._forward(parameters, batch, self._weights(parameters, batch))[-1][:, 0]
 
     def gradients(self, parameters: Parameters, batch: Batch, scale: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits [B], and the gradient of `scale` times the batch's mean loss by each parameter, in its shape.
 
         Nothing is read back from the device. The loss itself is left to whoever wants it: training never does.
         """
-        one_over_lengths = _one_over_lengths(parameters, batch)
-        layers = self._forward(parameters, batch, one_over_lengths)
+        weights = self._weights(parameters, batch)
+        layers = self._forward(parameters, batch, weights)
         logits = layers[-1][:, 0]
         gradients: dict[str, Tensor] = {}
         flowing = ((torch.sigmoid(logits) - batch.labels) * (scale / max(len(batch), 1)))[:, None]
@@ -90,33 +90,49 @@ class EmbeddingMlp:
             flowing = flowing @ parameters[f"w{n}"].t()
             if n > 1:
                 flowing = torch.ops.aten.threshold_backward(flowing, layers[n - 1], 0)
-        user, pooled, item = flowing.chunk(3, dim=1)
-        gradients["user"] = torch.zeros_like(parameters["user"]).index_add_(0, batch.users, user)
-        owners = torch.repeat_interleave(batch.offsets.diff(), output_size=len(batch.history))
-        shares = (pooled * one_over_lengths).index_select(0, owners)
-        gradients["item"] = (
-            torch.zeros_like(parameters["item"]).index_add_(0, batch.items, item).index_add_(0, batch.history, shares)
-        )
-        return logits, gradients
+        return logits, gradients | self._into_tables(parameters, batch, weights, flowing)
 
     def _widths(self) -> tuple[int, ...]:
-        return (3 * self.width, *self.hidden, 1)
+        return (3 * self.width, *self.layers, 1)
 
-    def _forward(self, parameters: Parameters, batch: Batch, one_over_lengths: Tensor) -> list[Tensor]:
-        """x_0, the outputs x_n of the ReLU layers, and the logits [B, 1]."""
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Outputs of the ReLU layers."""
+        return (12, 6) if self.hidden is None else self.hidden
+
+    def _weights(self, parameters: Parameters, batch: Batch) -> Sequence[Tensor]:
+        """What the means are made with: [B, 1], 1 / length of each history, and 1 for an empty one, whose sum is zeros
+        already."""
+        return [batch.offsets.diff().clamp_(min=1).to(parameters["item"].dtype).reciprocal_()[:, None]]
+
+    def _input(self, parameters: Parameters, batch: Batch, weights: Sequence[Tensor]) -> list[Tensor]:
+        """The parts of x_0, each [B, width]."""
+        (one_over_lengths,) = weights
         items = parameters["item"]
         # A sum and a product: torch's mean mode is three times slower on a CPU.
         pooled = F.embedding_bag(batch.history, items, batch.offsets, mode="sum", include_last_offset=True)
         pooled = pooled.mul_(one_over_lengths)
-        user, item = parameters["user"].index_select(0, batch.users), items.index_select(0, batch.items)
-        layers = [torch.cat([user, pooled, item], dim=1)]
-        for n in range(1, len(self.hidden) + 1):
+        return [parameters["user"].index_select(0, batch.users), pooled, items.index_select(0, batch.items)]
+
+    def _into_tables(
+        self, parameters: Parameters, batch: Batch, weights: Sequence[Tensor], flowing: Tensor
+    ) -> dict[str, Tensor]:
+        """The gradients of the tables from `flowing`, the gradient of x_0."""
+        (one_over_lengths,) = weights
+        user, pooled, item = flowing.chunk(3, dim=1)
+        owners = torch.repeat_interleave(batch.offsets.diff(), output_size=len(batch.history))
+        shares = (pooled * one_over_lengths).index_select(0, owners)
+        by_user, by_item = torch.zeros_like(parameters["user"]), torch.zeros_like(parameters["item"])
+        return {
+            "user": by_user.index_add_(0, batch.users, user),
+            "item": by_item.index_add_(0, batch.items, item).index_add_(0, batch.history, shares),
+        }
+
+    def _forward(self, parameters: Parameters, batch: Batch, weights: Sequence[Tensor]) -> list[Tensor]:
+        """x_0, the outputs x_n of the ReLU layers, and the logits [B, 1]."""
+        layers = [torch.cat(self._input(parameters, batch, weights), dim=1)]
+        last = len(self.layers) + 1
+        for n in range(1, last):
             layers.append(torch.addmm(parameters[f"b{n}"], layers[-1], parameters[f"w{n}"]).relu_())
-        last = len(self.hidden) + 1
         layers.append(torch.addmm(parameters[f"b{last}"], layers[-1], parameters[f"w{last}"]))
         return layers
-
-
-def _one_over_lengths(parameters: Parameters, batch: Batch) -> Tensor:
-    """[B, 1]: 1 / length of each history, and 1 for an empty one, whose sum is zeros already."""
-    return batch.offsets.diff().clamp_(min=1).to(parameters["item"].dtype).reciprocal_()[:, None]

@@ -65,7 +65,7 @@ class RecordSettings:
     where: Values = field(default_factory=dict)
     """Messages in which one of these fields has none of its values, or is missing, are no interactions: skipped."""
     categories: str = ""
-    """Field that holds the item's categories, a string or a list of them; "": none. The base model ignores them yet."""
+    """Field that holds the item's categories, a string or a list of them; "": none. Embedding & MLP uses them."""
     user_ids: Ids = "int"
     item_ids: Ids = "int"
     max_clock_skew: float = 86_400.0

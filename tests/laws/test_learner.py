@@ -12,9 +12,9 @@ import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
 from models import tree
-from models.interactions import Interactions
+from models.interactions import Interactions, category_column
 from models.learner import Observer, Outcome, learn
-from models.learner_state import LearnerState, to_leaves
+from models.learner_state import LearnerState, from_leaves, to_leaves
 from models.learning import LearningSettings, prepare_process
 from models.pretraining import Pretraining
 from models.update_methods import AnyUpdateMethod
@@ -66,8 +66,67 @@ def served(outcomes: list[Outcome]) -> list[str]:
     return [digest(dict(outcome.parameters)) if outcome.parameters is not None else "" for outcome in outcomes]
 
 
+def with_categories(periods: list[Interactions]) -> list[Interactions]:
+    """Each row names the genre of its item, most a second one that changes with the row, some none at all."""
+    return [
+        replace(
+            rows,
+            categories=category_column(
+                [f"genre-{item % 5}", f"mood-{at % 7}"][: at % 5] for at, item in enumerate(rows.items.tolist())
+            ),
+        )
+        for rows in periods
+    ]
+
+
 def test_another_seed_gives_another_model() -> None:
     assert served(run(stream())[1])[-1] != served(run(stream(), replace(SETTINGS, seed=4))[1])[-1]
+
+
+def test_with_categories_every_method_serves_a_third_table_and_goes_on_as_if_never_stopped() -> None:
+    periods = with_categories(stream())
+    whole, outcomes = run(periods)
+    for candidate in whole.candidates.values():
+        assert {
+            name: tuple(tensor.shape) for name, tensor in candidate.items() if name in ("category", "w1", "w2")
+        } == {
+            "category": (1 + 5 + 7, 8),
+            "w1": (40, 20),
+            "w2": (20, 10),
+        }
+    assert torch.equal(whole.candidates["iu"]["category"][0], torch.zeros(8)), "the cold row is never trained"
+    assert not torch.equal(whole.candidates["iu"]["category"], whole.candidates["asmg"]["category"])
+    for stop in (2, 6):
+        half, _ = run(periods[:stop])
+        rest, later = run(periods[stop:], state=from_leaves(to_leaves(half), SETTINGS), first=stop + 1)
+        assert digest(to_leaves(rest)) == digest(to_leaves(whole))
+        assert served(later) == served(outcomes)[stop:]
+
+
+def test_what_a_period_says_of_categories_changes_the_next_version_and_no_score_of_its_own() -> None:
+    """A subscriber scored it by ids, with what the version before knew of them."""
+    periods = with_categories(stream())
+    state, _ = run(periods[:6])
+    _, honest = learn(state, periods[6], 7, SETTINGS)
+    other = category_column([["mood-1", "never seen"]] * ROWS)
+    _, changed = learn(state, replace(periods[6], categories=other), 7, SETTINGS)
+    assert changed.scores == honest.scores
+    assert served([changed]) != served([honest])
+    assert "never seen" in changed.categories.tolist()
+    early, _ = run(periods[:3])
+    changed_validation = replace(periods[3], categories=other)
+    aucs = [
+        learn(early, rows, 4, SETTINGS)[1].decisions["pretraining_auc"] for rows in (periods[3], changed_validation)
+    ]
+    assert aucs[0] == aucs[1], "nor does it choose the pass of pretraining"
+
+
+def test_a_stream_in_which_no_item_has_a_category_is_learned() -> None:
+    """Its table has nothing but the cold row."""
+    bare = [replace(rows, categories=category_column([()] * len(rows))) for rows in stream()[:7]]
+    state, outcomes = run(bare)
+    assert all(len(candidate["category"]) == 1 for candidate in state.candidates.values())
+    assert all(np.isfinite(score.log_loss) for score in outcomes[-1].scores.values())
 
 
 def test_pretraining_broken_off_after_any_pass_goes_on_to_the_same_bytes() -> None:

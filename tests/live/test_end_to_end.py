@@ -35,6 +35,8 @@ def config(settings: WorkerSettings, tmp_path: Path) -> Path:
         segments = "{names.segments}"
         models = "{names.models}"
         dead_letters = "{names.dead_letters}"
+        [records]
+        categories = "categories"
         [periods]
         count = {COUNT}
         [learning]
@@ -53,11 +55,12 @@ def command(config: Path, *arguments: object) -> list[str]:
 
 
 @pytest.mark.broker
-def test_through_kafka_in_four_partitions_every_version_is_the_replays(
+def test_through_kafka_in_four_partitions_with_categories_every_version_is_the_replays(
     settings: WorkerSettings, config: Path, tmp_path: Path
 ) -> None:
     rows = drifting_stream(PERIODS * COUNT + 7, users=80, items=50, seed=11)
-    recording = write(tmp_path / "stream.parquet", rows)
+    genres = [[f"genre-{item % 7}", f"mood-{at % 5}"][: at % 3] for at, item in enumerate(rows.items.tolist())]
+    recording = write(tmp_path / "stream.parquet", rows, categories=genres)
     subprocess.run(command(config, "replay", recording, "--out", tmp_path / "replay"), check=True)
 
     worker = subprocess.Popen(command(config, "worker"))
@@ -83,6 +86,8 @@ def test_through_kafka_in_four_partitions_every_version_is_the_replays(
     )
     assert json.loads(verdict.stdout)["equal_content"] == VERSIONS
     assert served.version.content.period.number == PERIODS
+    assert served.version.content.learning["categories"] is True
+    assert len(served.version.tensors["parameters.category"]) == 1 + 7 + 5
     assert used_partitions(settings) == {0, 1, 2, 3}
     assert_status(json.loads(status.stdout), len(rows))
 
