@@ -10,6 +10,7 @@ from typing import get_type_hints
 
 import torch
 
+from models.base_models.matrix_factorization import MatrixFactorization
 from models.laws import runs
 from models.laws.between import backwards, onlooker, watched
 from models.laws.law import Law, must, must_be_settings
@@ -126,6 +127,19 @@ def shares_the_learner_with_others(trial: Trial) -> None:
         )
 
 
+@Law
+def learns_with_another_base_model(trial: Trial) -> None:
+    """With a base model whose tensors have other names and shapes it serves finite numbers, too."""
+    for step in run(trial.stream, Trial(MatrixFactorization(width=3), trial.method).settings):
+        runs.must_be_finite(step)
+        served = step.outcome.parameters
+        must(
+            served is None or served.keys() == step.state.window[-1].keys(),
+            f"a candidate of {sorted(served or ())}",
+            "a tensor for each of the newest snapshot's: base.tables says which are tables",
+        )
+
+
 def _of(state: Mapping[str, str], method: str) -> dict[str, str]:
     """What belongs to a method in the digests of a state."""
     return {path: digest for path, digest in state.items() if path.split(".")[1:2] == [method]}
@@ -150,6 +164,7 @@ LAWS: tuple[Law[Trial], ...] = (
     runs.does_not_peek,
     order_of_names_does_not_matter,
     shares_the_learner_with_others,
+    learns_with_another_base_model,
     runs.learns_odd_periods,
     runs.learns_from_the_first_period_on,
     runs.same_bytes_in_another_process,

@@ -199,6 +199,14 @@ class LooksAtTheWholeWindow(Hostile):
         return state, {**window[-1], "user": torch.stack([old["user"] for old in window]).mean(0)}
 
 
+@dataclass(frozen=True)
+class KnowsOneBaseModel(Hostile):
+    """Takes it for granted that there is an MLP."""
+
+    def candidate(self, state: NoState, base: Any, outgoing: Any, window: Any) -> tuple[NoState, Any]:
+        return state, {**window[-1], "b3": 0.9 * window[-1]["b3"]}
+
+
 SERVED: list[Any] = []
 
 

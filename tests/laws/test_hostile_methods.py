@@ -32,6 +32,7 @@ CASES: list[tuple[Any, Law[Trial], str]] = [
     (hostile.DividesByThePositives, runs.learns_odd_periods, "with negative labels only: user is served with NaN"),
     (hostile.CannotLearnFromNothing, runs.learns_odd_periods, "after a period without interactions: RuntimeError"),
     (hostile.LooksAtTheWholeWindow, update_methods.shares_the_learner_with_others, "whose window is 3"),
+    (hostile.KnowsOneBaseModel, update_methods.learns_with_another_base_model, "KeyError: 'b3'"),
     (hostile.ChangesWhatItHasPublished, runs.serves_what_it_published, "was changed later"),
 ]
 
