@@ -141,20 +141,22 @@ def _at_once(arguments: argparse.Namespace, study: Study) -> int:
 
 
 def _conclude(report: Mapping[str, Any], study: Study) -> None:
+    from stream_app.backtest.html.numbers import Numbers
+    from stream_app.backtest.html.verdicts import verdict
     from stream_app.backtest.study import PAGE, REPORT, TABLE
-    from stream_app.backtest.words import sentences
 
     wide = None if sys.stdout.isatty() else _NARROWEST
     Console(width=wide, highlight=False).print(_table(report))
-    for sentence in sentences(report):
-        print(sentence)
-    print(f"intervals: {report['interval']}")
+    for method in report["methods"]:
+        found = verdict(Numbers(report), method)
+        print(f"{method}: {found.word}. {found.sentence}")
+    print(f"Intervals: {report['interval']}.")
     print(f"report: {study.out / PAGE}  numbers: {study.out / REPORT}, {study.out / TABLE}")
 
 
 def _table(report: Mapping[str, Any]) -> Table:
     """A line for each method and metric."""
-    from stream_app.backtest.words import between, number, signed
+    from stream_app.backtest.html.verdicts import NAMES, number, signed
 
     table = Table("method", "metric", box=None, pad_edge=False)
     for name in ("mean", "gain over iu", "95 % interval", "worst seed", "cost x iu"):
@@ -163,7 +165,13 @@ def _table(report: Mapping[str, Any]) -> Table:
         found = report["summary"][method]
         for row, (metric, mean) in enumerate(found["metrics"].items()):
             gain = (found["gain"] or {}).get(metric)
-            gained = ("",) * 3 if gain is None else (signed(gain["mean"]), between(gain), signed(gain["worst"]))
+            gained = ["", "", ""] if gain is None else [signed(gain["mean"]), _interval(gain), signed(gain["worst"])]
             cost = "" if row or found["times_iu"] is None else f"{found['times_iu']:.1f}"
-            table.add_row("" if row else method, metric, number(mean), *gained, cost)
+            table.add_row("" if row else method, NAMES[metric], number(mean), *gained, cost)
     return table
+
+
+def _interval(gain: Mapping[str, float | None]) -> str:
+    from stream_app.backtest.html.verdicts import number, signed
+
+    return number(None) if gain["low"] is None else f"{signed(gain['low'])} to {signed(gain['high'])}"
