@@ -151,7 +151,7 @@ def given(trial: Trial) -> tuple[Parameters, Samples]:
         moved[name] = tensor + torch.from_numpy(noise).float()
         if name in trial.base.tables:
             moved[name][0] = 0
-    return moved, samples_of(3)
+    return moved, samples_of(3, trial.has_categories)
 
 
 def batch(samples: Samples) -> Batch:

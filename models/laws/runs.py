@@ -11,9 +11,10 @@ from torch import Tensor
 from models.evaluation import evaluate
 from models.laws.elsewhere import learned_elsewhere
 from models.laws.law import Law, during, must
-from models.laws.streams import odd_periods, stream
+from models.laws.streams import odd_periods
 from models.laws.trial import Step, Told, Trial, difference, digests, run
 from models.learner_state import LearnerState, from_leaves, to_leaves
+from models.samples import SamplerState
 
 
 @Law
@@ -43,8 +44,7 @@ def goes_on_from_its_state_alone(trial: Trial) -> None:
     settings = trial.settings
     states = [LearnerState.start(), LearnerState.start()]
     found: list[Told] = []
-    others = stream(len(trial.stream), "another")
-    for number, both in enumerate(zip(trial.stream, others, strict=True), 1):
+    for number, both in enumerate(zip(trial.stream, trial.stream_of("another"), strict=True), 1):
         after = [next(run([rows], settings, state, number)) for rows, state in zip(both, states, strict=True)]
         found.append(after[0].told)
         states = [from_leaves(trial.kept(to_leaves(step.state)), settings) for step in after]
@@ -60,7 +60,7 @@ def does_not_peek(trial: Trial) -> None:
     """No interaction of the next period changes a score or a version of this one."""
     settings, periods = trial.settings, trial.stream
     last = len(periods) - 1
-    futures = [stream(len(periods), name)[last] for name in ("one future", "another future")]
+    futures = [trial.stream_of(name)[last] for name in ("one future", "another future")]
     # What has seen the future in one run may bring it along into the next, so each future is followed by none.
     for coming in ([futures[0]], [], [futures[1]], []):
         found = [step.told for step in run([*periods[:last], *coming], settings)][:last]
@@ -106,15 +106,19 @@ def learns_from_the_first_period_on(trial: Trial) -> None:
 def serves_what_it_published(trial: Trial) -> None:
     """What was published after a period is what the next one is scored with, and it never changes afterwards."""
     published: dict[str, Tensor] = {}
+    known = SamplerState.start()
     for number, step in enumerate(run(trial.stream, trial.settings), 1):
         if published:
             name, samples = trial.method.method, step.state.targets[-1]
+            if trial.has_categories:  # those that the published version knew
+                samples = samples.with_categories(known.item_categories)
             expected = evaluate(trial.base, published, samples)
             must(
                 repr(step.outcome.scores[name]) == repr(expected),
                 f"period {number} was scored with something else than what was published after period {number - 1}",
                 "a candidate is a new tensor, or one that nobody writes to",
             )
+        known = step.state.sampler
         published = {name: tensor.clone() for name, tensor in (step.outcome.parameters or {}).items()}
     for number, step in enumerate(trial.steps, 1):
         must(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.interactions import Interactions
+from models.interactions import Interactions, category_column
 from models.parameters import CATEGORY, ITEM, USER
 from models.randomness import rng
 from models.samples import SamplerState, Samples, sample
@@ -17,13 +17,16 @@ ROWS = 32
 SIZES = {USER: 20, ITEM: 15, CATEGORY: 5}
 """Rows of tables that have room for all ids of the first periods."""
 
+_CATEGORIES = ((), ("a",), ("a", "b"), ("c",))
+
 PRETRAIN = 2
 """Periods that pretraining consumes."""
 
 
-def stream(periods: int, name: str = "laws") -> list[Interactions]:
-    """So many periods in canonical order. `name`: streams of other names have other interactions."""
-    return [_period(number, name) for number in range(1, periods + 1)]
+def stream(periods: int, name: str = "laws", categories: bool = False) -> list[Interactions]:
+    """So many periods in canonical order, with categories of their items or without. `name`: streams of other names
+    have other interactions."""
+    return [_period(number, name, categories) for number in range(1, periods + 1)]
 
 
 def odd_periods(usual: Interactions) -> dict[str, Interactions]:
@@ -38,15 +41,15 @@ def odd_periods(usual: Interactions) -> dict[str, Interactions]:
     }
 
 
-def samples_of(number: int) -> Samples:
+def samples_of(number: int, categories: bool = False) -> Samples:
     """The samples of that period of the stream; some have a history and some have none."""
     state = SamplerState.start()
-    for period, interactions in enumerate(stream(number), 1):
+    for period, interactions in enumerate(stream(number, categories=categories), 1):
         state, samples = sample(state, interactions, 0, rng(0, period, "negatives"), rng(0, period, "training"))
     return samples
 
 
-def _period(number: int, name: str) -> Interactions:
+def _period(number: int, name: str, categories: bool) -> Interactions:
     draw = rng(0, number, f"stream/{name}")
     users, items = draw.integers(1, 8 + 2 * number, ROWS), draw.integers(1, 6 + number, ROWS)
     liked = (users + items) % 3 != number % 2
@@ -55,4 +58,5 @@ def _period(number: int, name: str) -> Interactions:
         items,
         np.sort(draw.integers(0, 1_000_000, ROWS)) + number * 1_000_000,
         np.where(draw.random(ROWS) < 0.1, ~liked, liked).astype(np.float32),
+        category_column(_CATEGORIES[item % len(_CATEGORIES)] for item in items) if categories else None,
     ).canonical()

@@ -24,6 +24,7 @@ from models.laws.streams import PRETRAIN, stream
 from models.learner import Outcome, learn
 from models.learner_state import LearnerState, to_leaves
 from models.learning import LearningSettings
+from models.parameters import CATEGORY
 from models.update_methods.iu import Iu
 from models.update_methods.protocol import UpdateMethod
 
@@ -90,7 +91,16 @@ class Trial:
     @property
     def stream(self) -> list[Interactions]:
         """Long enough for a window to fill and to slide twice."""
-        return stream(PRETRAIN + min(self.method.window, LONGEST) + 2)
+        return self.stream_of("laws")
+
+    def stream_of(self, name: str) -> list[Interactions]:
+        """Another one as long. Items have categories if the base model looks them up."""
+        return stream(PRETRAIN + min(self.method.window, LONGEST) + 2, name, self.has_categories)
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether the base model has a table of them."""
+        return CATEGORY in self.base.tables.values()
 
     @cached_property
     def steps(self) -> list[Step]:

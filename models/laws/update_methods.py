@@ -10,10 +10,11 @@ from typing import get_type_hints
 
 import torch
 
+from models.base_models.category_embedding_mlp import CategoryEmbeddingMlp
 from models.base_models.matrix_factorization import MatrixFactorization
 from models.laws import runs
 from models.laws.between import backwards, onlooker, watched
-from models.laws.law import Law, must, must_be_settings
+from models.laws.law import Law, during, must, must_be_settings
 from models.laws.trial import Trial, difference, run
 
 CALLS = {
@@ -129,15 +130,10 @@ def shares_the_learner_with_others(trial: Trial) -> None:
 
 @Law
 def learns_with_another_base_model(trial: Trial) -> None:
-    """With a base model whose tensors have other names and shapes it serves finite numbers, too."""
-    for step in run(trial.stream, Trial(MatrixFactorization(width=3), trial.method).settings):
-        runs.must_be_finite(step)
-        served = step.outcome.parameters
-        must(
-            served is None or served.keys() == step.state.window[-1].keys(),
-            f"a candidate of {sorted(served or ())}",
-            "a tensor for each of the newest snapshot's: base.tables says which are tables",
-        )
+    """With a base model whose tensors have other names and shapes its candidates fit, too."""
+    for base in (MatrixFactorization(width=3), CategoryEmbeddingMlp(width=3, hidden=(4,))):
+        with during(f"over {type(base).__name__}"):
+            candidates_fit_the_base_model.check(Trial(base, trial.method))
 
 
 def _of(state: Mapping[str, str], method: str) -> dict[str, str]:

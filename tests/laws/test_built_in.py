@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from models.base_models import AnyBaseModel
+from models.base_models.category_embedding_mlp import CategoryEmbeddingMlp
 from models.laws import base_models, runs, update_methods
 from models.laws.elsewhere import learned_elsewhere
 from models.laws.law import Law
@@ -19,7 +20,7 @@ from models.update_methods import AnyUpdateMethod
 from stream_app.cli.check import through_a_store
 
 METHODS = get_args(AnyUpdateMethod)
-MODELS = get_args(AnyBaseModel)
+MODELS = (*get_args(AnyBaseModel), CategoryEmbeddingMlp)
 
 
 Trials = Callable[[Any], Trial]
