@@ -19,7 +19,7 @@ from torch import Tensor
 
 from models.evaluation import logits_of
 from models.learner_state import LearnerState
-from models.learning import LearningSettings
+from models.learning import LearningSettings, device_of
 from models.negatives import Taken, draw_negatives
 from models.randomness import rng
 from models.samples import SamplerState, Samples
@@ -62,36 +62,39 @@ def rankings(
     """
     if not before.candidates:
         return {}
-    draw = rng(learning.seed, period, "ranking")
-    lists = drawn_lists(after.targets[-1], after.sampler, len(before.sampler.items), settings, draw)
+    samples = after.targets[-1].to("cpu")
+    lists = drawn_lists(samples, before.sampler, after.sampler, settings, rng(learning.seed, period, "ranking"))
+    lists = lists.to(device_of(learning))
+    base = learning.suited(len(samples.category_offsets) > 0).base_model
     found = {}
     for method, parameters in before.candidates.items():
-        logits = logits_of(learning.base_model, parameters, lists)
+        logits = logits_of(base, parameters, lists)
         found[method] = ranking(logits.reshape(-1, 1 + settings.candidates), settings.k)
     return found
 
 
 def drawn_lists(
-    samples: Samples, sampler: SamplerState, known_items: int, settings: RankingSettings, draw: np.random.Generator
+    samples: Samples, before: SamplerState, after: SamplerState, settings: RankingSettings, draw: np.random.Generator
 ) -> Samples:
     """Lists to rank, one after the other: a positive of the period and then its drawn candidates, 1 + C samples each.
 
-    sampler: after the period. known_items: the models that will be scored know the items of rows 1 ... known_items; a
-    positive may be of another one. A user who has been positive on all of them is left out.
+    samples: of the period, on the CPU; before, after: the sampler before and after it. Candidates are items known
+    before, a positive may be a new one. Items have the categories that were known before, as whoever served the period
+    saw them. A user who has been positive on all items is left out.
     """
-    positives = np.flatnonzero(samples.labels.cpu().numpy() > 0.5)
+    positives = np.flatnonzero(samples.labels.numpy() > 0.5)
     if len(positives) > settings.positives:
         positives = draw.choice(positives, settings.positives, replace=False)
-    users = samples.users.cpu().numpy()[positives].astype(np.int32)
+    users = samples.users.numpy()[positives].astype(np.int32)
     none = np.empty(0, np.int64)
-    taken, always = Taken(sampler.pairs, none, none), np.zeros(len(users), np.int64)
-    of, items = draw_negatives(taken, users, always, settings.candidates, known_items, draw)
+    taken, always = Taken(after.pairs, none, none), np.zeros(len(users), np.int64)
+    of, items = draw_negatives(taken, users, always, settings.candidates, len(before.items), draw)
     listed, drawn = positives[of[:: settings.candidates]], items.reshape(-1, settings.candidates)
-    chosen = torch.from_numpy(np.repeat(listed, 1 + settings.candidates)).to(samples.items.device)
-    lists = samples.select(chosen)
+    lists = samples.select(torch.from_numpy(np.repeat(listed, 1 + settings.candidates)))
     targets = lists.items.reshape(-1, 1 + settings.candidates).clone()
     targets[:, 1:] = torch.from_numpy(drawn)
-    return replace(lists, items=targets.flatten())
+    lists = replace(lists, items=targets.flatten())
+    return lists.with_categories(before.item_categories) if len(samples.category_offsets) else lists
 
 
 def ranking(logits: Tensor, k: int) -> Ranking:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from sklearn.metrics import ndcg_score
 
-from models.interactions import Interactions
+from models.interactions import Interactions, category_column
 from models.learner import learn
 from models.learner_state import LearnerState
 from models.learning import LearningSettings, prepare_process
@@ -88,7 +88,7 @@ def sampled() -> tuple[SamplerState, SamplerState, Samples]:
 def test_candidates_are_known_to_the_model_and_never_positive_for_their_user() -> None:
     before, after, samples = sampled()
     settings = RankingSettings(candidates=25, positives=50)
-    lists = drawn_lists(samples, after, len(before.items), settings, rng(0, 3, "ranking"))
+    lists = drawn_lists(samples, before, after, settings, rng(0, 3, "ranking"))
     users, items = lists.users.reshape(-1, 26), lists.items.reshape(-1, 26)
     assert len(users) == 50
     positives = {(int(key) >> 32, int(key) & 0xFFFFFFFF) for key in after.pairs}
@@ -102,7 +102,7 @@ def test_candidates_are_known_to_the_model_and_never_positive_for_their_user() -
 def test_a_list_has_the_history_of_its_positive() -> None:
     before, after, samples = sampled()
     settings = RankingSettings(candidates=3, positives=10_000)
-    lists = drawn_lists(samples, after, len(before.items), settings, rng(0, 3, "ranking"))
+    lists = drawn_lists(samples, before, after, settings, rng(0, 3, "ranking"))
     of = np.flatnonzero(samples.labels.numpy() > 0.5)
     assert len(lists) == 4 * len(of)  # every positive, in the order of the samples
     expected = samples.select(torch.from_numpy(np.repeat(of, 4)))
@@ -114,7 +114,7 @@ def test_a_list_has_the_history_of_its_positive() -> None:
 def test_candidates_are_drawn_uniformly() -> None:
     before, after, samples = sampled()
     settings = RankingSettings(candidates=2000, positives=1)
-    lists = drawn_lists(samples, after, len(before.items), settings, rng(0, 3, "ranking"))
+    lists = drawn_lists(samples, before, after, settings, rng(0, 3, "ranking"))
     user, drawn = int(lists.users[0]), lists.items[1:]
     taken = {int(key) & 0xFFFFFFFF for key in after.pairs if int(key) >> 32 == user}
     free = sorted(set(range(1, len(before.items) + 1)) - taken)
@@ -128,18 +128,44 @@ def test_a_user_who_has_everything_is_left_out() -> None:
     before, after, samples = sampled()
     user = int(samples.users[samples.labels > 0.5][0])
     everything = np.unique(np.append(after.pairs, user << 32 | np.arange(1, len(before.items) + 1)))
-    lists = drawn_lists(
-        samples, replace(after, pairs=everything), len(before.items), RankingSettings(), rng(0, 3, "ranking")
-    )
+    known = replace(after, pairs=everything)
+    lists = drawn_lists(samples, before, known, RankingSettings(), rng(0, 3, "ranking"))
     positives = samples.labels > 0.5
     assert user not in lists.users
     assert len(lists) == 100 * int((positives & (samples.users != user)).sum())
 
 
-def run(settings: RankingSettings, learning: LearningSettings = LEARNING) -> list[dict[str, Ranking]]:
+def with_categories(rows: Interactions, shift: int = 0) -> Interactions:
+    """Each item with two categories, of its number plus `shift`."""
+    texts = [(f"a{(item + shift) % 5}", f"b{(item + shift) % 3}") for item in rows.items.tolist()]
+    return replace(rows, categories=category_column(texts))
+
+
+def test_items_of_a_list_have_the_categories_that_were_known_before_the_period() -> None:
+    state, samples = SamplerState.start(), Samples.empty()
+    before = state
+    for number, rows in enumerate(periods(3), 1):
+        before = state
+        draws = rng(0, number, "negatives"), rng(0, number, "training")
+        state, samples = sample(state, with_categories(rows, shift=number), 1, *draws)
+    lists = drawn_lists(samples, before, state, RankingSettings(candidates=8, positives=40), rng(0, 3, "ranking"))
+    said = [set[str]() for _ in range(state.items.size)]  # what the first two periods said last
+    for number, rows in enumerate(periods(3)[:2], 1):
+        for item, row in zip(rows.items.tolist(), state.items.rows(rows.items).tolist(), strict=True):
+            said[row] = {f"a{(item + number) % 5}", f"b{(item + number) % 3}"}
+    offsets = lists.category_offsets.tolist()
+    for at, item in enumerate(lists.items.tolist()):
+        rows = lists.categories[offsets[at] : offsets[at + 1]].tolist()
+        assert {str(state.categories.ids[row - 1]) for row in rows} == said[item]
+
+
+def run(
+    settings: RankingSettings, learning: LearningSettings = LEARNING, categories: bool = False
+) -> list[dict[str, Ranking]]:
     prepare_process(learning)
     state, found = LearnerState.start(), []
-    for number, rows in enumerate(periods(5), 1):
+    for number, plain in enumerate(periods(5), 1):
+        rows = with_categories(plain) if categories else plain
         after, _ = learn(state, rows, number, learning)
         found.append(rankings(state, after, number, learning, settings))
         state = after
@@ -155,6 +181,12 @@ def test_every_candidate_of_a_period_is_ranked_and_none_while_pretraining() -> N
     assert found == run(RankingSettings(k=5, positives=80))
     alone = run(RankingSettings(k=5, positives=80), replace(LEARNING, methods=LEARNING.methods[:1]))
     assert [each["iu"] for each in alone[2:]] == [each["iu"] for each in found[2:]]
+
+
+def test_a_model_with_categories_ranks_the_same_lists_in_its_own_way() -> None:
+    plain, knowing = (run(RankingSettings(k=5, positives=80), categories=known) for known in (False, True))
+    assert [tuple(each) for each in knowing] == [tuple(each) for each in plain]
+    assert knowing[-1]["iu"] != plain[-1]["iu"]
 
 
 @pytest.mark.parametrize("wrong", [{"k": 0}, {"candidates": 0}, {"positives": 0}])

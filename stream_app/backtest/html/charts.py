@@ -15,7 +15,11 @@ from stream_app.backtest.html.svg import Look, figure, inline
 from stream_app.backtest.html.verdicts import NAMES, printable
 from stream_app.backtest.summary import PLAIN
 
+FEW = 30
+"""A bin with fewer predictions is left out of the calibration curve: its share of positives is mostly chance."""
+
 _NEUTRAL, _SOFT = "#4d4d4d", "#bdbdbd"
+_LONGEST = 24  # letters of a name beside the axes, which it leaves no room for otherwise
 
 
 def looks(numbers: Numbers) -> dict[str, Look]:
@@ -41,7 +45,7 @@ def gain_over_periods(numbers: Numbers, metric: str) -> str:
         for method, look in looks(numbers).items():
             if method != PLAIN:
                 _band(axes, numbers.periods, numbers.values(method, metric) - plain, look)
-        axes.set(xlabel="update period", ylabel=f"{NAMES[metric]}: method − {PLAIN}\n{_better(metric, '↑', '↓')}")
+        axes.set(xlabel="update period", ylabel=f"{NAMES[metric]}: method − {PLAIN}\n({_better(metric, '↑', '↓')})")
         _shade_last(axes, numbers)
         label = f"{NAMES[metric]} of every method minus that of {PLAIN}, over the update periods"
         return inline(drawn, f"gains-{metric}", label)
@@ -63,7 +67,7 @@ def gains(numbers: Numbers, metric: str) -> str:
             axes.plot(seeds, [place] * len(seeds), color=look.colour, marker="|", markersize=11, linestyle="none")
             axes.plot([mean], [place], color=look.colour, marker=look.mark, markersize=7)
         _rows(axes, [method for method, _ in rows])
-        axes.set_xlabel(f"{NAMES[metric]}: method − {PLAIN}   {_better(metric, '→', '←')}")
+        axes.set_xlabel(f"{NAMES[metric]}: method − {PLAIN} ({_better(metric, '→', '←')})")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         return inline(drawn, f"gain-{metric}", f"Mean paired gain in {NAMES[metric]} over {PLAIN}, with intervals")
 
@@ -76,8 +80,8 @@ def cost(numbers: Numbers) -> str:
             if math.isnan(seconds):
                 continue
             axes.barh(place, seconds, height=0.6, color=look.colour, alpha=0.85)
-            said = "" if math.isnan(times) else f" {times:.2f} ×"
-            axes.annotate(said, (seconds, place), va="center")
+            said = "" if math.isnan(times) else f"{times:.2f} ×"
+            axes.annotate(said, (seconds, place), (4, 0), textcoords="offset points", va="center")
         _rows(axes, numbers.methods)
         axes.margins(x=0.18)
         axes.set_xlim(left=0)
@@ -92,7 +96,7 @@ def calibration(numbers: Numbers) -> str:
         for method, look in looks(numbers).items():
             sums = numbers.calibration(method)
             count = np.array(sums.count, np.float64)
-            filled = count > 0
+            filled = count >= FEW
             predicted = np.array(sums.predicted)[filled] / count[filled]
             share = np.array(sums.positives)[filled] / count[filled]
             axes.plot(predicted, share, **look.line())
@@ -171,6 +175,7 @@ def _better(metric: str, up: str, down: str) -> str:
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
     """A row of the axes for each name, from top to bottom."""
-    axes.set_yticks(range(len(names)), [printable(name) for name in names])
+    shown = [name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…" for name in map(printable, names)]
+    axes.set_yticks(range(len(names)), shown)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)

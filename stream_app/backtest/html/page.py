@@ -119,7 +119,8 @@ def _probabilities(numbers: Numbers) -> str:
     legend = _legend(numbers, numbers.methods)
     calibrated = (
         "Of all that was predicted near 30 %, 30 % should come true: on the grey line. Below it a method promises too "
-        "much. The larger a mark, the more predictions. All seeds and scored periods."
+        f"much. The larger a mark, the more predictions; where there are fewer than {charts.FEW}, none is drawn. All "
+        "seeds and scored periods."
     )
     pictures = [("Calibration", legend, calibrated, charts.calibration(numbers))]
     if truth := numbers.report.get("truth"):
