@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from models.interactions import Interactions
 from stream_app.synthetic import DRIFTS, START, GeneratedStream, SyntheticSettings, drifting_stream, generate
 from stream_app.synthetic.drift import CHAPTERS, STEPS, drifting
+from stream_app.synthetic.season import Season
 
 DAY = 86_400_000_000
 SMALL = SyntheticSettings(interactions=5_000, users=300, items=200)
@@ -87,6 +88,16 @@ def test_evenings_and_weekends_are_busier() -> None:
     weekday = np.bincount(np.array(times, "datetime64[us]").astype("datetime64[D]").astype(int) % 7, minlength=7)
     weekend = weekday[[2, 3]]  # 1970 began on a Thursday
     assert weekend.mean() / np.delete(weekday, [2, 3]).mean() == pytest.approx(1.5, rel=0.05)
+
+
+def test_every_row_lies_within_its_step_of_the_world() -> None:
+    season = Season(1.0, STEPS)
+    draw = np.random.default_rng(0)
+    a_step = 86_400 // STEPS
+    for step in range(STEPS):
+        seconds = season.times(draw, step, 5_000) // 1_000_000 - START
+        assert step * a_step <= seconds[0] <= seconds[-1] < (step + 1) * a_step
+    assert season.shares.sum() == pytest.approx(1.0)
 
 
 # Drift: what the labels show, by the part of an item's rows that are positive in each half of a chapter.
