@@ -20,7 +20,7 @@ from stream_app.backtest.report import report_of, table_of
 from stream_app.backtest.study import DEAD_LETTERS, PAGE, REPORT, TABLE, Study, write_whole
 from stream_app.backtest.time_left import TimeLeft, spoken
 from stream_app.backtest.truth import check_truth, floor_of
-from stream_app.errors import SettingsError, on_disk
+from stream_app.errors import SettingsError, StopTheLine, on_disk
 from stream_app.events.segment import END
 from stream_app.formats.recording import rows
 from stream_app.learning import check_device
@@ -57,10 +57,12 @@ def backtest(
         left = [seed for seed in study.seeds if seed not in runs]
         if runs:
             say(f"finished before: seed {', '.join(map(str, runs))}")
-        run_jobs(command, left, at_once, _variables(study), _Heard(left, study, periods, at_once, told, say))
-        found = [runs.get(seed) or finished(study, seed) for seed in study.seeds]
-        every, floor = [run for run in found if run], floor_of(study, journal)
-        return _written(study.out, report_of(study, every, rows(study.recording), digest, floor))
+        heard = _Heard(left, study, periods, at_once, told, say)
+        run_jobs(command, left, at_once, _variables(study), heard)
+        told(*heard.steps, "writing the report")
+        runs |= {seed: _run_of(study, seed) for seed in left}
+        found, floor = [runs[seed] for seed in study.seeds], floor_of(study, journal)
+        return _written(study.out, report_of(study, found, rows(study.recording), digest, floor))
 
 
 def build(journal: Journal, study: Study) -> None:
@@ -87,6 +89,13 @@ def _checked(journal: Journal, study: Study) -> int:
     return periods
 
 
+def _run_of(study: Study, seed: int) -> dict[str, Any]:
+    run = finished(study, seed)
+    if run is None:
+        raise StopTheLine(f"seed {seed}: its job ended well and left no run in {study.directory(seed)}; start again")
+    return run
+
+
 def _variables(study: Study) -> dict[str, str]:
     """A library that reads it when it is loaded must not take all cores in each of the processes."""
     return {"OMP_NUM_THREADS": str(study.settings.learning.threads)}
@@ -101,6 +110,12 @@ class _Heard:
         self._time_left = TimeLeft(left, self._passes, periods, learning.pretrain, at_once)
         self._doing: dict[int, str] = {}
         self._told, self._say = told, say
+        told(*self.steps, "starting")
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Passes and periods of all jobs: how many are done, and how many there are."""
+        return self._time_left.steps
 
     def __call__(self, seed: int, at: At | None) -> None:
         """A job stands there, or is finished (None)."""
@@ -112,7 +127,7 @@ class _Heard:
         self._doing[seed] = f"seed {seed}: {self._where(at)}"
         self._time_left.told(seed, at, monotonic())
         remaining = spoken(self._time_left.seconds())
-        self._told(*self._time_left.steps, "; ".join(filter(None, [remaining, *self._doing.values()])))
+        self._told(*self.steps, "; ".join(filter(None, [remaining, *self._doing.values()])))
 
     def _where(self, at: At) -> str:
         if at.doing == PRETRAINING:

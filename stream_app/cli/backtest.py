@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _FLAGS = ("pretrain", "negatives", "methods", "device")
 _SEEDS = 3
+_FIRST = ("auc", "log_loss", "auc_seen_items", "log_loss_seen_items", "recall", "ndcg")
 _NARROWEST = 110
 
 
@@ -76,12 +77,12 @@ def seeds(text: str) -> int | tuple[int, ...]:
 
 def run(arguments: argparse.Namespace) -> None:
     """The jobs that are left, then the summary; or one job, for the parent of this process."""
+    if arguments.job is not None:
+        _job(arguments)
     from stream_app.backtest.driver import backtest
     from stream_app.backtest.forget import forget
     from stream_app.formats.recording import rows
 
-    if arguments.job is not None:
-        _job(arguments)
     rows(arguments.file)  # a recording that cannot be read must not cost the earlier run
     study, joined = _study(arguments)
     if joined:
@@ -99,11 +100,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _job(arguments: argparse.Namespace) -> NoReturn:
-    from stream_app.backtest.job import run_seed
-    from stream_app.backtest.jobs import tell
     from stream_app.live.supervisor import end_with_parent, leave
 
-    end_with_parent()
+    end_with_parent()  # before what takes seconds to load
+    from stream_app.backtest.job import run_seed
+    from stream_app.backtest.jobs import tell
+
     run_seed(_study(arguments)[0], arguments.job, tell)
     leave()
 
@@ -155,7 +157,7 @@ def _conclude(report: Mapping[str, Any], study: Study) -> None:
 
 
 def _table(report: Mapping[str, Any]) -> Table:
-    """A line for each method and metric."""
+    """A line for each method and the metrics that people ask for first."""
     from stream_app.backtest.html.verdicts import NAMES, number, signed
 
     table = Table("method", "metric", box=None, pad_edge=False)
@@ -163,11 +165,11 @@ def _table(report: Mapping[str, Any]) -> Table:
         table.add_column(name, justify="right")
     for method in report["methods"]:
         found = report["summary"][method]
-        for row, (metric, mean) in enumerate(found["metrics"].items()):
+        for row, metric in enumerate(name for name in _FIRST if name in found["metrics"]):
             gain = (found["gain"] or {}).get(metric)
             gained = ["", "", ""] if gain is None else [signed(gain["mean"]), _interval(gain), signed(gain["worst"])]
             cost = "" if row or found["times_iu"] is None else f"{found['times_iu']:.1f}"
-            table.add_row("" if row else method, NAMES[metric], number(mean), *gained, cost)
+            table.add_row("" if row else method, NAMES[metric], number(found["metrics"][metric]), *gained, cost)
     return table
 
 

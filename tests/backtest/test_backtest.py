@@ -26,20 +26,22 @@ from models.ranking import RankingSettings
 from stream_app.backtest.driver import backtest, build
 from stream_app.backtest.forget import forget
 from stream_app.backtest.html import write_html
-from stream_app.backtest.job import At, finished, run_seed
+from stream_app.backtest.job import PRETRAINING, At, finished, run_seed
 from stream_app.backtest.jobs import JobFailed, run_jobs
 from stream_app.backtest.report import report_of
 from stream_app.backtest.study import Study
 from stream_app.backtest.truth import floor_of
 from stream_app.cli.main import main
-from stream_app.errors import BadInput, IncompatibleState, SettingsError, StoreCorrupted, StoreLocked
+from stream_app.errors import BadInput, IncompatibleState, SettingsError, StopTheLine, StoreCorrupted, StoreLocked
 from stream_app.events.periods import EqualCount
+from stream_app.live.alone import alone
 from stream_app.replay import replay
 from stream_app.replay.recording import digest_of
 from stream_app.replay.results import METRICS
 from stream_app.store.database import Database
 from stream_app.store.journal import Journal
 from stream_app.store.journal_view import JournalView
+from stream_app.store.states import Store
 
 LAST, RANKING = 3, RankingSettings(k=5)
 TRUTH = {"likely": np.linspace(0.3, 0.7, len(stream()))}
@@ -237,6 +239,56 @@ def test_a_job_that_is_stopped_anywhere_goes_on_to_the_same_run(
     assert not (what.directory(3) / "store").exists()
 
 
+@pytest.mark.parametrize(("passes", "periods", "done_again"), [(1, 1, [2, 3, 4]), (4, 2, [])])
+def test_passes_of_pretraining_are_not_done_again(
+    passes: int, periods: int, done_again: list[int], whole: tuple[Study, dict[str, Any]], tmp_path: Path
+) -> None:
+    what = replace(whole[0], out=tmp_path)
+    journal_of(what)
+
+    def stop(at: At) -> None:
+        if (at.passes, at.periods) == (passes, periods):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_seed(what, 3, stop)
+    again: list[At] = []
+    run_seed(what, 3, again.append)
+    assert [at.passes for at in again if at.doing == PRETRAINING and at.passes] == done_again
+
+
+def test_killed_the_moment_a_state_is_kept_its_result_is_there(
+    whole: tuple[Study, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = replace(whole[0], out=tmp_path)
+    journal_of(what)
+    keep = Store.commit
+
+    def killed(*arguments: Any) -> None:
+        keep(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "commit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_seed(what, 3, save_every=0.0)
+    monkeypatch.undo()
+    run_seed(what, 3)
+    run = finished(what, 3)
+    assert run is not None
+    assert without_costs([run]) == without_costs(whole[1]["runs"][1:])
+
+
+def test_a_job_waits_for_the_one_before_it_and_then_refuses(
+    whole: tuple[Study, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = replace(whole[0], out=tmp_path)
+    journal_of(what)
+    monkeypatch.setattr("stream_app.live.alone.PATIENCE", 0.2)
+    with alone(what.directory(3), "job"), pytest.raises(StoreLocked):
+        run_seed(what, 3)
+    assert finished(what, 3) is None
+
+
 def journal_of(what: Study) -> None:
     """The journal of a study, before any job."""
     with closing(Journal.open(what.journal, what.fixed(digest_of(what.recording, what.settings.records)))) as journal:
@@ -319,12 +371,13 @@ def test_ctrl_c_ends_with_130_leaves_no_process_and_keeps_what_is_done(
     whole: tuple[Study, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     what = replace(whole[0], out=tmp_path)
-    before, jobs = set(jobs_of(os.getpid())), list[int]()
+    before, jobs, told_apart = set(jobs_of(os.getpid())), list[int](), list[int]()
 
     def interrupt() -> None:
         while lines(what, 0) < 1:
             sleep(0.005)
         jobs.extend(set(jobs_of(os.getpid())) - before)
+        told_apart.extend(job for job in jobs if os.getsid(job) != os.getsid(0))  # Ctrl-C of a terminal passes them by
         os.kill(os.getpid(), signal.SIGINT)
 
     # Started by a shell in the background, this process would ignore it.
@@ -336,6 +389,7 @@ def test_ctrl_c_ends_with_130_leaves_no_process_and_keeps_what_is_done(
         signal.signal(signal.SIGINT, ignored)
     assert capsys.readouterr().err == "asmg: interrupted; what is done is kept, the same command goes on\n"
     assert len(jobs) == 1
+    assert told_apart
     assert gone(jobs[0])
     assert lines(what, 0) >= 1
     assert not what.directory(3).exists()
@@ -373,6 +427,21 @@ def test_the_other_jobs_are_ended_when_one_fails() -> None:
     with pytest.raises(JobFailed, match="seed 2"):
         run_jobs(program(text), [1, 2], 2, {}, lambda seed, at: None)
     assert set(jobs_of(os.getpid())) == before
+
+
+def test_a_job_that_ends_well_without_a_run_is_no_finished_seed(
+    whole: tuple[Study, dict[str, Any]], tmp_path: Path
+) -> None:
+    what = replace(whole[0], out=tmp_path, seeds=(3,))
+    with pytest.raises(StopTheLine, match="seed 3: its job ended well and left no run"):
+        backtest(what, program("pass"), 1)
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_the_libraries_of_a_job_are_told_its_threads() -> None:
+    with pytest.raises(JobFailed) as failed:
+        run_jobs(program("sys.exit(int(os.environ['OMP_NUM_THREADS']))"), [1], 1, {"OMP_NUM_THREADS": "7"}, print)
+    assert failed.value.exit_code == 7
 
 
 def test_no_more_jobs_than_asked_for_run_at_once() -> None:
