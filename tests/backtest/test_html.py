@@ -20,13 +20,15 @@ VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
 class Page(HTMLParser):
-    """What a browser would find: elements opened and closed in order, their attributes, and the text outside styles."""
+    """What a browser would find: elements opened and closed in order, their attributes, the text outside styles,
+    and the labels in pictures."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.open: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.labels: list[str] = []
         self.feed(html)
         self.close()
         assert self.open == [], "left open"
@@ -49,6 +51,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if "style" not in self.open:
             self.text += f"{data} "
+        if self.open[-1:] == ["text"]:
+            self.labels.append(data)
 
     def count(self, tag: str) -> int:
         return sum(name == tag for name, _ in self.elements)
@@ -65,7 +69,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
     return written(report(), tmp_path_factory.mktemp("page"))
 
 
-def test_the_page_asks_for_nothing_outside_itself(html: str) -> None:
+def assert_stands_alone(html: str) -> None:
     page = Page(html)
     assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", html)
     assert not {"script", "img", "link", "iframe", "object", "base"} & {tag for tag, _ in page.elements}
@@ -75,6 +79,16 @@ def test_the_page_asks_for_nothing_outside_itself(html: str) -> None:
         assert (attributes.get("href") or "#").startswith("#")
     policy = [a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
     assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+def test_the_page_asks_for_nothing_outside_itself(html: str) -> None:
+    assert_stands_alone(html)
+
+
+def test_so_does_the_example_of_the_documentation() -> None:
+    example = Path(__file__).parents[2] / "docs" / "backtest-example.html"
+    assert_stands_alone(example.read_text(encoding="utf-8"))
+    assert example.stat().st_size < 600_000
 
 
 def test_every_reference_leads_to_one_element_of_the_page(html: str) -> None:
@@ -129,8 +143,10 @@ def test_a_name_is_only_ever_text(tmp_path: Path) -> None:
     assert not any(key.startswith("on") for _, attributes in page.elements for key in attributes)
     for name in HOSTILE:
         shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
-        # Title, heading, what was compared, verdict, legends, three pictures with a row per method, tables, settings.
+        # Title, heading, what was compared, verdict, legends, tables, settings.
         assert page.text.count(shown) > 12, name
+        # Beside the axes of two gains and of the cost, where long names are cut.
+        assert page.labels.count(shown if len(shown) <= 24 else f"{shown[:24]}…") == 3, name
 
 
 def without(given: dict[str, Any], *path: str) -> dict[str, Any]:

@@ -30,7 +30,8 @@ METRICS = {
     "log_loss": "Mean of −ln of the probability that was given to what happened. Lower is better.",
     "auc": "How often a positive stands above a negative, ties counting one half. 0.5 is chance, 1 is perfect.",
     "log_loss_seen_items": "Log loss over the samples whose item had occurred before the period.",
-    "auc_seen_items": "AUC over the same: new items can be told apart by being new alone.",
+    "auc_seen_items": "AUC over the samples whose item had occurred before the period: new ones can be told apart by "
+    "being new alone.",
     "gauc": "AUC within each user, averaged by the user's samples; users with one class only are left out.",
     "normalized_entropy": "Log loss in units of what predicting the period's own positive share gives. Below 1 is "
     "better than that.",
@@ -38,7 +39,7 @@ METRICS = {
     "averaged by samples. 0 is right.",
     "calibration": "Mean predicted probability over the share of positives. 1 is right, above 1 promises too much.",
     "recall": "Share of lists with the user's item among the first k.",
-    "ndcg": "The same, weighted by 1 / log2(1 + place).",
+    "ndcg": "Mean of 1 / log2(1 + place) of the user's item, 0 behind place k.",
 }
 
 
