@@ -74,6 +74,14 @@ class OnlyItems(nn.Module):
         return 0.1 + 0.8 * torch.sigmoid(self(batch))
 
 
+class Unpicklable(Mlp):
+    """What it holds cannot be sent to another process."""
+
+    def __init__(self, users: int, items: int, width: int = 8) -> None:
+        super().__init__(users, items, width)
+        self.activation = lambda x: x
+
+
 class BatchNorm(Mlp):
     def __init__(self, users: int, items: int) -> None:
         super().__init__(users, items)

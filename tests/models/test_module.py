@@ -134,6 +134,7 @@ def test_rows_have_the_mean_and_deviation_of_the_modules_own_and_dense_parameter
         assert not p[table][0].any()
         assert abs(float(p[table].mean())) < 0.05
         assert float(p[table][1:].std()) == pytest.approx(1.0, rel=0.05)  # nn.Embedding's
+    assert all(1.5 < limit < 2 for limit in MINE.limits({"user": 2, "item": 1}).values())
     assert float(p["w1"].std()) == pytest.approx(0.3, rel=0.2)
     assert not p["b1"].any()
 
@@ -173,7 +174,7 @@ def test_with_its_parameters_in_place_it_answers_as_in_training() -> None:
 
 
 def test_it_goes_to_another_process_as_its_name_and_settings() -> None:
-    module = Module("own_modules:Mlp", {"width": 5})
+    module = Module("own_modules:Unpicklable", {"width": 5})
     there = pickle.loads(pickle.dumps(module))
     assert there == module
     assert torch.equal(there.init(SIZES, 0, 0)["w1"], module.init(SIZES, 0, 0)["w1"])
