@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from models.base_models.module import Module
+from models.item_categories import ItemCategories
 from models.parameters import CATEGORY, ITEM, USER
 from models.samples import Batch, shifted
 from stream_app.errors import SchemaMismatch, SettingsError
@@ -63,8 +64,8 @@ class ModuleServing:
 
     def _check_parameters(self, specs: dict[str, TensorSpec], rows: Mapping[str, int]) -> None:
         for name, shape in self._base.shapes.items():
-            vocabulary = self._base.tables.get(name)
-            wanted = shape if vocabulary is None else (rows[_COLUMNS[vocabulary]], *shape[1:])
+            column = _COLUMNS.get(self._base.tables.get(name, ""))
+            wanted = shape if column is None else (rows.get(column, 0), *shape[1:])
             found = taken(specs, f"{_PARAMETERS}{name}", "F32", len(shape)).shape
             if found != wanted:
                 raise ValueError(f"{name} is {list(found)}, in {self._base.name} it is {list(wanted)}")
@@ -80,6 +81,7 @@ class _ModuleNetwork(Network):
             if name.startswith(_PARAMETERS)
         }
         self._module = base.with_parameters(parameters)
+        self._categories = _item_categories(version) if CATEGORY in base.tables.values() else None
         self._score = getattr(self._module, "score", None) if hasattr(type(self._module), "score") else None
 
     def logits(self, lookups: Lookups) -> Floats:
@@ -101,7 +103,14 @@ class _ModuleNetwork(Network):
             users, offsets = np.repeat(users, pairs), np.arange(pairs + 1) * len(history)
             history = np.tile(history, pairs)
         rows = [torch.from_numpy(column) for column in (users, lookups.items, history, offsets)]
-        return shifted(Batch(rows[0], rows[1], torch.zeros(pairs), rows[2], rows[3]))
+        categories = () if self._categories is None else (*self._categories.of(rows[1]), *self._categories.of(rows[2]))
+        return shifted(Batch(rows[0], rows[1], torch.zeros(pairs), rows[2], rows[3], *categories))
+
+
+def _item_categories(version: ModelVersion) -> ItemCategories:
+    """What the version says of its items; row 0, which stands for every other item, has no categories."""
+    rows, offsets = version.tensors["item_categories.rows"], version.tensors["item_categories.offsets"]
+    return ItemCategories(rows, np.concatenate([[0], offsets]), np.zeros(len(offsets), np.int64))
 
 
 def _floats(answers: Tensor) -> Floats:

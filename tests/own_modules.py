@@ -74,6 +74,19 @@ class OnlyItems(nn.Module):
         return 0.1 + 0.8 * torch.sigmoid(self(batch))
 
 
+class WithCategories(Mlp):
+    """Adds a number that each category of the target has, and half of those of the history's items."""
+
+    def __init__(self, users: int, items: int, categories: int) -> None:
+        super().__init__(users, items)
+        self.category = nn.EmbeddingBag(categories, 1, mode="sum", include_last_offset=True)
+
+    def forward(self, batch: Batch) -> Tensor:
+        past = batch.history_category_offsets[batch.offsets]
+        own = self.category(batch.categories, batch.category_offsets)
+        return super().forward(batch) + (own + self.category(batch.history_categories, past) / 2)[:, 0]
+
+
 class Unpicklable(Mlp):
     """What it holds cannot be sent to another process."""
 
@@ -260,6 +273,11 @@ class NoTables(nn.Module):
     def __init__(self, users: int) -> None:
         super().__init__()
         self.one = nn.Linear(1, 1)
+
+
+class NoTableOfUsers(OnlyItems):
+    def __init__(self, users: int, items: int) -> None:
+        super().__init__(items)
 
 
 class NoModule:

@@ -91,6 +91,7 @@ def test_text_becomes_what_the_constructor_is_annotated_with(monkeypatch: pytest
         ("base_model = {name = 'own_modules:Mlp', settings = {users = 3}}", "base_model", "no setting 'users'"),
         ("base_model = {name = 'own_modules:Mlp', settings = {width = 'x'}}", "base_model", "width is 'x'"),
         ("base_model = {name = 'own_modules:Mlp', settings = 3}", "base_model", "are a table, not 3"),
+        ("base_model = 'own_modules:WithCategories'", "base_model", "name their field in records.categories"),
         ("methods = ['iu', 'own_methods:Oldr']", "methods", "did you mean Older?"),
         ("methods = ['iu', 'iuu']", "methods", 'your own as "package.module:Class"'),
         ("methods = ['iu', {method = 'own_methods:Older', shar = 1}]", "methods", "did you mean share?"),

@@ -103,10 +103,8 @@ def _tables(name: str, module: nn.Module, other: nn.Module, sizes: Sizes, others
                 f"with exactly as many rows as one of {arguments}"
             )
         tables[path] = vocabulary
-    if not tables:
-        raise ValueError(
-            f"{name}: no nn.Embedding has as many rows as there are {' or '.join(ARGUMENTS[v] for v in sizes)}"
-        )
+    if without := [ARGUMENTS[v] for v in sizes if v not in tables.values()]:
+        raise ValueError(f"{name}: its constructor takes {without[0]}, but no nn.Embedding has as many rows")
     return tables
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from models.base_models.module_building import Built
+from models.item_categories import ItemCategories
 from models.own import said
-from models.parameters import ITEM, USER
-from models.samples import Batch, renumbered
+from models.parameters import CATEGORY, ITEM, USER
+from models.samples import Batch, Samples, renumbered
 
 _LENGTHS = (0, 3, 1, 5, 0, 3)
 """Of the histories of the samples."""
@@ -20,7 +22,8 @@ _LENGTHS = (0, 3, 1, 5, 0, 3)
 
 def answers(built: Built) -> Iterator[str]:
     """What is wrong with the answers of `forward`."""
-    batch = probe(built)
+    samples = probe(built)
+    batch = next(samples.batches(len(samples)))
     try:
         logits = _scored(built.module, batch)
     except Exception as error:  # whatever somebody's forward does
@@ -33,21 +36,33 @@ def answers(built: Built) -> Iterator[str]:
     if not torch.isfinite(logits).all():
         yield "forward gives numbers that are not finite, with the values that the module begins with"
     yield from _same(built, batch, logits)
-    yield from _near(built, batch, logits)
+    yield from _near(built, samples, batch, logits)
     yield from _score(built.module, batch)
 
 
-def probe(built: Built) -> Batch:
+def probe(built: Built) -> Samples:
     """A few samples as `forward` gets them: rows from 1 on, histories of many lengths, some empty."""
     users, items = (built.sizes.get(vocabulary, 30) for vocabulary in (USER, ITEM))
     places, entries = torch.arange(len(_LENGTHS)), torch.arange(sum(_LENGTHS))
-    return Batch(
+    seen = torch.ones(len(places), dtype=torch.bool)
+    samples = Samples(
         users=1 + places * 5 % (users - 1),
         items=1 + places * 7 % (items - 1),
         labels=places.float() % 2,
         history=1 + entries * 11 % (items - 1),
         offsets=torch.tensor([0, *_LENGTHS]).cumsum(0),
+        seen_users=seen,
+        seen_items=seen,
     )
+    return samples.with_categories(_categories(items, built.sizes[CATEGORY])) if CATEGORY in built.sizes else samples
+
+
+def _categories(items: int, categories: int) -> ItemCategories:
+    """No category, one or two of each item."""
+    lengths = np.arange(items) % 3
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    rows = 1 + np.arange(offsets[-1], dtype=np.int32) * 3 % (categories - 1)
+    return ItemCategories(rows.astype(np.int32), offsets, np.zeros(items, np.int64))
 
 
 def _same(built: Built, batch: Batch, logits: Tensor) -> Iterator[str]:
@@ -67,9 +82,9 @@ def _same(built: Built, batch: Batch, logits: Tensor) -> Iterator[str]:
             yield f"forward changes the buffer {path}; only a constant may be a buffer"
 
 
-def _near(built: Built, batch: Batch, logits: Tensor) -> Iterator[str]:
+def _near(built: Built, samples: Samples, batch: Batch, logits: Tensor) -> Iterator[str]:
     """What may change nothing but the last bits."""
-    alone = torch.cat([_scored(built.module, one) for one in _singles(batch)])
+    alone = torch.cat([_scored(built.module, one) for one in samples.batches(1)])
     if not torch.allclose(logits, alone, rtol=1e-4, atol=1e-5):
         yield "forward gives a sample another logit beside other samples than alone"
     tables, other = _numbered_anew(built, batch)
@@ -95,14 +110,6 @@ def _numbered_anew(built: Built, batch: Batch) -> tuple[dict[str, Tensor], Batch
     turned = {path: torch.cat([table[:1], table[1:].flip(0), table[1:4]]) for path, table in tables.items()}
     places = {of: torch.tensor([0, *range(size - 1, 0, -1)]) for of, size in built.sizes.items()}
     return turned, renumbered(batch, places)
-
-
-def _singles(batch: Batch) -> Iterator[Batch]:
-    for n in range(len(batch)):
-        own = slice(n, n + 1)
-        history = batch.history[int(batch.offsets[n]) : int(batch.offsets[n + 1])]
-        offsets = torch.tensor([0, len(history)])
-        yield Batch(batch.users[own], batch.items[own], batch.labels[own], history, offsets)
 
 
 def _scored(module: nn.Module, batch: Batch, seed: int = 0, tables: Mapping[str, Tensor] | None = None) -> Tensor:

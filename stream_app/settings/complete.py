@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.learning import LearningSettings, paper
+from models.parameters import CATEGORY
 from models.selection import AUTO
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.replay import ReplaySettings
@@ -37,6 +38,14 @@ def _learning(value: Any) -> Any:
     return given | {"serve": AUTO}
 
 
+def _finds_its_categories(learning: LearningSettings, info: ValidationInfo) -> LearningSettings:
+    """Raises ValueError when the base model looks up categories that no record has."""
+    records, base = info.data.get("records"), learning.base_model
+    if records is not None and not records.categories and CATEGORY in base.tables.values():
+        raise ValueError(f"base_model: {base.name} looks up categories; name their field in records.categories")
+    return learning
+
+
 class Settings(IngestSettings):
     """Everything that a settings file may say. Made by `load`; keyword arguments are the flags."""
 
@@ -45,9 +54,9 @@ class Settings(IngestSettings):
     )  # what is somebody's own is checked where it is made
 
     preset: Literal["paper"] | None = None
-    learning: Annotated[LearningSettings, BeforeValidator(with_own), BeforeValidator(_learning)] = Field(
-        default_factory=LearningSettings
-    )
+    learning: Annotated[
+        LearningSettings, BeforeValidator(with_own), BeforeValidator(_learning), AfterValidator(_finds_its_categories)
+    ] = Field(default_factory=LearningSettings)
 
     @classmethod
     def unjudged(cls, values: Values) -> Values:

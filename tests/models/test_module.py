@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from models.base_models.embedding_mlp import EmbeddingMlp
 from models.base_models.module import Module
 from models.base_models.protocol import BaseModel
+from models.item_categories import ItemCategories
 from models.parameters import Parameters
 from models.samples import Batch, Samples, shifted
 from models.training import Snapshot, train
@@ -163,6 +166,35 @@ def test_a_module_without_users_with_a_constant_and_an_upper_case_name_is_learne
     assert set(learned.parameters) == {"items.weight", "W"}
 
 
+def test_a_module_with_categories_is_the_one_without_and_a_number_for_each() -> None:
+    base, sizes = Module("own_modules:WithCategories"), {**SIZES, "category": 6}
+    assert base.tables == {**MINE.tables, "category.weight": "category"}
+    p = spread(base.init(sizes, 0, 0))
+    plain = {name: tensor for name, tensor in p.items() if name != "category.weight"}
+    lengths = np.arange(SIZES["item"]) % 4
+    known = ItemCategories(
+        np.arange(lengths.sum(), dtype=np.int32) % 6, np.concatenate([[0], np.cumsum(lengths)]), np.zeros(16, np.int64)
+    )
+    found = samples(50, lowest=0).with_categories(known)
+    (batch,) = found.batches(50)
+    number = p["category.weight"][:, 0].tolist()
+    of_item = [sum(number[row] for row in known.rows[a:b]) for a, b in pairwise(known.offsets.tolist())]
+    extra = [of_item[item] for item in found.items.tolist()]
+    for n, (low, high) in enumerate(pairwise(found.offsets.tolist())):
+        extra[n] += sum(of_item[item] for item in found.history[low:high].tolist()) / 2
+    expected = MINE.logits(plain, batch) + torch.tensor(extra)
+    torch.testing.assert_close(base.logits(p, batch), expected, rtol=1e-5, atol=1e-5)
+    learned = train(
+        Snapshot.start(base, sizes, 0, 0), base, samples(50).with_categories(known_rows_only(known)), 0.01, 8
+    )
+    assert not learned.parameters["category.weight"][0].any()
+
+
+def known_rows_only(known: ItemCategories) -> ItemCategories:
+    """The same without the cold row, which nothing is trained on."""
+    return ItemCategories(np.maximum(known.rows, 1), known.offsets, known.times)
+
+
 def test_with_its_parameters_in_place_it_answers_as_in_training() -> None:
     batch = one_batch(lowest=0)
     for name in ("Mlp", "Padded", "Bags", "OnlyItems"):
@@ -210,7 +242,8 @@ REFUSED = {
     "WholeTable": "rows have other numbers",
     "NoProbability": "score gives no probabilities",
     "NoSizes": "names none of users, items, categories",
-    "NoTables": "no nn.Embedding has as many rows as there are users",
+    "NoTables": "its constructor takes users, but no nn.Embedding has as many rows",
+    "NoTableOfUsers": "its constructor takes users, but no nn.Embedding has as many rows",
     "NoModule": "is no torch.nn.Module",
     "Nothing": "own_modules has no Nothing",
 }
