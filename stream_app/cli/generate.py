@@ -50,12 +50,11 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Make it, then say what is in it."""
-    from stream_app.formats.recording_writer import check_suffix, write
+    from stream_app.formats.recording_writer import write
     from stream_app.formats.whole_file import must_be_new
     from stream_app.synthetic import generate
 
     settings = _settings(arguments)
-    check_suffix(arguments.out)
     must_be_new(arguments.out)
     with progress(f"generate {arguments.out.name}", settings.interactions) as bar:
         write(arguments.out, _batches(generate(settings), bar.reached))

@@ -17,23 +17,19 @@ from stream_app.errors import BadInput
 from stream_app.formats.whole_file import named_when_whole
 
 
-def check_suffix(path: Path) -> None:
-    """Raises BadInput when the name does not say which format is meant."""
-    if path.suffix.lower() not in _WRITERS:
-        raise BadInput(path, "is no name for a recording", f"let it end in one of {', '.join(_WRITERS)}")
-
-
 def write(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
     """The batches, at least one and all of one schema, as the recording `path`; it is there whole or not at all.
 
     A batch is gone from memory when the next one comes. Raises BadInput for a suffix, and for a file that cannot be
     written.
     """
-    check_suffix(path)
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise BadInput(path, "is no name for a recording", f"let it end in one of {', '.join(_WRITERS)}")
     rest = iter(batches)
     first = next(rest)
     with named_when_whole(path) as aside, aside.open("wb") as file:
-        _WRITERS[path.suffix.lower()](file, first.schema, chain([first], rest))
+        writer(file, first.schema, chain([first], rest))
 
 
 def _parquet(file: BinaryIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:

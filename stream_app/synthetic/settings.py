@@ -9,7 +9,7 @@ Drift = Literal["sudden", "gradual", "recurring"]
 DRIFTS: tuple[Drift, ...] = get_args(Drift)
 
 MOST = {"interactions": 10_000_000_000, "users": 10_000_000, "items": 10_000_000, "genres": 1_000}
-"""Users and items cost memory for as long as the stream is made: about 400 bytes a user, 100 an item."""
+"""Users and items cost memory for as long as the stream is made: about 600 bytes a user, 120 an item."""
 MOST_DAYS = 36_525.0
 """A century: event times stay within what every format of a time can hold."""
 
