@@ -130,7 +130,11 @@ def test_a_serving_process_reads_the_file_of_the_worker_and_leaves_its_sections_
         ("[learning]\npretrai = 3", "learning.pretrai", "did you mean pretrain?"),
         ("[learning]\npretrain = 1", "learning.pretrain", "must be at least 2, got 1"),
         ("[learning]\nseed = 'x'", "learning.seed", "valid integer"),
-        ("[learning]\nmethods = 'iu,asmgg'", "learning.methods", "there are: iu, row-statistics, asmg, asmg-averaged"),
+        (
+            "[learning]\nmethods = 'iu,asmgg'",
+            "learning.methods",
+            "there are: iu, row-statistics, row-audience, asmg, asmg-averaged",
+        ),
         (
             "[learning]\nmethods = ['iu', {method = 'asmg', windw = 1}]",
             "learning.methods.1.windw",

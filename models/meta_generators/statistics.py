@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from models.parameters import Sizes
+from models.parameters import Parameters, Sizes, Tables, sizes_of
 from models.samples import Samples
 
 FEATURES = 6
@@ -51,6 +51,14 @@ class Statistics:
             {name: torch.zeros(1, 4, device=device) for name in names},
             {name: torch.zeros(1, dtype=torch.int32, device=device) for name in names},
         )
+
+    @staticmethod
+    def over(periods: Iterable[Samples], parameters: Parameters, tables: Tables) -> Statistics:
+        """After these periods; parameters: with a row for every id of theirs, and the device to be on."""
+        statistics = Statistics.start(tables.values(), next(iter(parameters.values())).device)
+        for samples in periods:
+            statistics = statistics.after(samples, sizes_of(parameters, tables))
+        return statistics
 
     def grown(self, sizes: Sizes) -> Statistics:
         """With as many rows as the tables have by now."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from models.update_methods.asmg import Asmg, AsmgAveraged
 from models.update_methods.iu import Iu
+from models.update_methods.row_audience import RowAudience
 from models.update_methods.row_statistics import RowStatistics
 
-AnyUpdateMethod = Iu | RowStatistics | Asmg | AsmgAveraged
+AnyUpdateMethod = Iu | RowStatistics | RowAudience | Asmg | AsmgAveraged

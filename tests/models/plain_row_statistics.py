@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from plain_generator import loss
@@ -13,6 +13,8 @@ from models.parameters import Parameters
 from models.samples import Batch, Samples
 
 COLUMN = {"user": "users", "item": "items"}
+WIDTHS = {"user": 6, "item": 6}
+Features = Callable[[Sequence[Samples], str, int], list[float]]
 
 
 def counts(periods: Sequence[Samples], table: str, row: int) -> tuple[float, float, float, float]:
@@ -48,13 +50,15 @@ def phi(periods: Sequence[Samples], table: str, row: int) -> list[float]:
     ]
 
 
-def zeros(theta: Parameters) -> dict[str, Tensor]:
-    """A and B beside each other for each table, δ for every other tensor."""
-    shapes = {name: (6, 2, t.shape[1]) if name in COLUMN else tuple(t.shape) for name, t in theta.items()}
+def zeros(theta: Parameters, widths: Mapping[str, int]) -> dict[str, Tensor]:
+    """A and B beside each other for each table, which has so many features; δ for every other tensor."""
+    shapes = {name: (widths[name], 2, t.shape[1]) if name in widths else tuple(t.shape) for name, t in theta.items()}
     return {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
 
 
-def generated(weights: dict[str, Tensor], theta: Parameters, periods: Sequence[Samples]) -> dict[str, Tensor]:
+def generated(
+    weights: dict[str, Tensor], theta: Parameters, periods: Sequence[Samples], known: Features = phi
+) -> dict[str, Tensor]:
     """Θ*, a row at a time."""
     after = {}
     for name, tensor in theta.items():
@@ -64,7 +68,7 @@ def generated(weights: dict[str, Tensor], theta: Parameters, periods: Sequence[S
         scale, shift = weights[name].unbind(1)
         rows = []
         for number, row in enumerate(tensor.double()):
-            features = torch.tensor(phi(periods, name, number), dtype=torch.float64)
+            features = torch.tensor(known(periods, name, number), dtype=torch.float64)
             rows.append(row * (1 + features @ scale) + features @ shift)
         after[name] = torch.stack(rows)
     return after
@@ -73,9 +77,17 @@ def generated(weights: dict[str, Tensor], theta: Parameters, periods: Sequence[S
 class PlainRowStatistics:
     """The method as the text has it: Adam 1e-2 carried, one pass in batches, the running average serves."""
 
-    def __init__(self, theta: Parameters, batch: int, average: int) -> None:
-        self.weights, self.served = zeros(theta), zeros(theta)
-        self.first, self.second = zeros(theta), zeros(theta)
+    def __init__(
+        self,
+        theta: Parameters,
+        batch: int,
+        average: int,
+        known: Features = phi,
+        widths: Mapping[str, int] = WIDTHS,
+    ) -> None:
+        self.weights, self.served = zeros(theta, widths), zeros(theta, widths)
+        self.first, self.second = zeros(theta, widths), zeros(theta, widths)
+        self.known = known
         self.step, self.batch, self.average = 0, batch, average
 
     def train(self, theta: Parameters, periods: Sequence[Samples], closed: Samples) -> None:
@@ -83,7 +95,9 @@ class PlainRowStatistics:
         for start in range(0, len(closed), self.batch):
             leaves = {name: tensor.clone().requires_grad_() for name, tensor in self.weights.items()}
             part = cut(closed, start, min(start + self.batch, len(closed)))
-            gradients = torch.autograd.grad(loss(generated(leaves, theta, periods), part), list(leaves.values()))
+            gradients = torch.autograd.grad(
+                loss(generated(leaves, theta, periods, self.known), part), list(leaves.values())
+            )
             self._adam(dict(zip(leaves, gradients, strict=True)))
 
     def _adam(self, gradients: dict[str, Tensor]) -> None:

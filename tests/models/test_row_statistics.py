@@ -10,39 +10,26 @@ import plain_generator as plain
 import plain_row_statistics as slow
 import pytest
 import torch
+from row_trajectory import MODEL, PERIODS, PRETRAINED, closed, grown, leaves, run, snapshots
 from torch import Tensor
 
 from models import tree
-from models.base_models.embedding_mlp import EmbeddingMlp
 from models.meta_generators.row_statistics import (
     RowGenerator,
-    first_generator,
+    first_weights,
     generate,
     label_gradient,
 )
 from models.meta_generators.statistics import Statistics
 from models.parameters import Parameters, sizes_of
 from models.samples import Batch, Samples
-from models.training import Snapshot
 from models.update_methods.row_statistics import RowStatistics
 
-MODEL = EmbeddingMlp()
 METHOD = RowStatistics(batch=5, average=4)
-PRETRAINED, PERIODS = 3, 6
-
-
-def snapshots() -> list[Parameters]:
-    """Float32 snapshots of a small base model that wanders; each has a user and an item more than the one before."""
-    wide = plain.window_of(PERIODS, users=12 + PERIODS, items=15 + PERIODS)
-    rows = [{"user": 12 + t, "item": 15 + t} for t in range(1, PERIODS + 1)]
-    return [
-        {name: tensor[: born.get(name, len(tensor))].float() for name, tensor in theta.items()}
-        for theta, born in zip(wide, rows, strict=True)
-    ]
 
 
 def weights_of(parameters: Parameters, seed: int = 3) -> Tensor:
-    size = len(first_generator(parameters, MODEL.tables, Statistics.start(("user", "item"))).weights)
+    size = len(first_weights(parameters, MODEL.tables, Statistics.start(MODEL.tables.values()).features).weights)
     return torch.from_numpy(np.random.default_rng(seed).normal(0, 0.3, size))
 
 
@@ -92,22 +79,20 @@ def test_generation_equals_the_formula_row_by_row(monkeypatch: pytest.MonkeyPatc
     theta = {name: tensor.float() for name, tensor in plain.window_of(1)[0].items()}
     periods = [plain.samples_of(20, seed=seed) for seed in (1, 2)]
     statistics, weights = statistics_of(periods, theta), weights_of(theta)
-    got = generate(weights.float(), statistics, theta, MODEL.tables)
+    got = generate(weights.float(), statistics.features, theta, MODEL.tables)
     for name, expected in slow.generated(as_plain(weights, theta), theta, periods).items():
         torch.testing.assert_close(got[name].double(), expected, rtol=0, atol=2e-6)
 
 
 def statistics_of(periods: Sequence[Samples], theta: Parameters) -> Statistics:
-    statistics = Statistics.start(MODEL.tables.values())
-    for samples in periods:
-        statistics = statistics.after(samples, sizes_of(theta, MODEL.tables))
-    return statistics
+    return Statistics.over(periods, theta, MODEL.tables)
 
 
 def test_it_begins_as_the_newest_snapshot_to_the_bit() -> None:
     theta = snapshots()[0]
-    generator = first_generator(theta, MODEL.tables, statistics_of([plain.samples_of(20)], theta))
-    generated = generate(generator.served, generator.statistics, theta, MODEL.tables)
+    statistics = statistics_of([plain.samples_of(20)], theta)
+    generator = first_weights(theta, MODEL.tables, statistics.features)
+    generated = generate(generator.served, statistics.features, theta, MODEL.tables)
     assert all(torch.equal(generated[name], theta[name]) for name in theta)
 
 
@@ -115,7 +100,7 @@ def test_the_whole_method_equals_the_plain_way() -> None:
     """From the algorithm's text: φ_t and Θ_t train, φ_{t+1} and Θ_{t+1} generate, Adam and average carry on."""
     thetas, periods = snapshots(), closed()
     plainly = slow.PlainRowStatistics(thetas[PRETRAINED - 1], METHOD.batch, METHOD.average)
-    results = run(thetas, periods)
+    results = run(METHOD, thetas, periods)
     for t, (state, candidate) in zip(range(PRETRAINED, PERIODS), results[1:], strict=True):
         plainly.train(grown(thetas[t - 1], thetas[t]), periods[:t], periods[t])
         assert state.step == plainly.step
@@ -127,7 +112,7 @@ def test_the_whole_method_equals_the_plain_way() -> None:
 
 def test_the_closed_period_is_trained_on_with_the_statistics_before_it() -> None:
     thetas, periods = snapshots(), closed()
-    state = run(thetas, periods, upto=PRETRAINED)[0][0]
+    state = run(METHOD, thetas, periods[:PRETRAINED])[0][0]
     before = grown(thetas[PRETRAINED - 1], thetas[PRETRAINED])
     trained = METHOD.train(state, MODEL, [before], [periods[PRETRAINED]], 0, 4)
     told_too_early = replace(state, statistics=trained.statistics)
@@ -138,25 +123,25 @@ def test_the_closed_period_is_trained_on_with_the_statistics_before_it() -> None
 
 def test_the_next_model_is_generated_with_the_statistics_after_the_closed_period() -> None:
     thetas, periods = snapshots(), closed()
-    state, candidate = run(thetas, periods)[1]
+    state, candidate = run(METHOD, thetas, periods)[1]
     newest = thetas[PRETRAINED]
-    expected = generate(state.served, statistics_of(periods[: PRETRAINED + 1], newest), newest, MODEL.tables)
+    expected = generate(state.served, statistics_of(periods[: PRETRAINED + 1], newest).features, newest, MODEL.tables)
     assert all(torch.equal(candidate[name], expected[name]) for name in newest)
 
 
 def test_nothing_but_the_snapshot_serves_before_the_generator_was_trained() -> None:
     thetas = snapshots()
-    (_, first), (_, second), *_ = run(thetas, closed())
+    (_, first), (_, second), *_ = run(METHOD, thetas, closed())
     assert all(torch.equal(first[name], thetas[PRETRAINED - 1][name]) for name in first)
     assert not torch.equal(second["item"], thetas[PRETRAINED]["item"])
 
 
 def test_a_row_born_later_and_the_cold_row_are_moved_as_rows_without_statistics_are() -> None:
     thetas, periods = snapshots(), closed()
-    state, _ = run(thetas, periods)[-1]
+    state, _ = run(METHOD, thetas, periods)[-1]
     larger = {**thetas[-1], "item": torch.cat([thetas[-1]["item"], torch.full((2, 8), 0.3)])}
     statistics = state.statistics.grown(sizes_of(larger, MODEL.tables))
-    moved = generate(state.served, statistics, larger, MODEL.tables)["item"]
+    moved = generate(state.served, statistics.features, larger, MODEL.tables)["item"]
     matrix = as_plain(state.served, larger)["item"]
     scale, shift = matrix[0] + matrix[3]
     torch.testing.assert_close(moved[-1], 0.3 * (1 + scale) + shift)
@@ -165,7 +150,7 @@ def test_a_row_born_later_and_the_cold_row_are_moved_as_rows_without_statistics_
 
 def test_a_period_without_samples_leaves_the_weights_alone_and_is_counted() -> None:
     thetas = snapshots()
-    state = run(thetas, closed())[-1][0]
+    state = run(METHOD, thetas, closed())[-1][0]
     after = METHOD.train(state, MODEL, [thetas[-1]], [Samples.empty()], 0, 9)
     assert (after.step, after.statistics.periods) == (state.step, PERIODS + 1)
     assert torch.equal(after.served, state.served)
@@ -173,7 +158,7 @@ def test_a_period_without_samples_leaves_the_weights_alone_and_is_counted() -> N
 
 def test_inputs_are_left_as_they_were() -> None:
     thetas, periods = snapshots(), closed()
-    states = [state for state, _ in run(thetas, periods)]
+    states = [state for state, _ in run(METHOD, thetas, periods)]
     kept = [leaves(state) for state in states]
     METHOD.train(states[-1], MODEL, [thetas[-1]], [periods[-1]], 0, 9)
     METHOD.candidate(states[-1], MODEL, None, [thetas[-1]])
@@ -183,7 +168,7 @@ def test_inputs_are_left_as_they_were() -> None:
 
 
 def test_a_state_comes_back_from_its_leaves() -> None:
-    state = run(snapshots(), closed())[-1][0]
+    state = run(METHOD, snapshots(), closed())[-1][0]
     again = tree.restore(RowGenerator, tree.flatten(state))
     assert leaves(again) == leaves(state)
 
@@ -191,42 +176,10 @@ def test_a_state_comes_back_from_its_leaves() -> None:
 def test_weights_of_another_model_are_refused() -> None:
     theta = snapshots()[0]
     with pytest.raises(ValueError, match="has 577 weights, not 7"):
-        generate(torch.zeros(7), statistics_of([], theta), theta, MODEL.tables)
+        generate(torch.zeros(7), statistics_of([], theta).features, theta, MODEL.tables)
 
 
 @pytest.mark.parametrize("wrong", [{"batch": 0}, {"average": 0}, {"learning_rate": 0.0}])
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"^{next(iter(wrong))} must be"):
         RowStatistics(**wrong)  # type: ignore[arg-type]
-
-
-def closed() -> list[Samples]:
-    """Each with ids that are new to it."""
-    sizes = (9, 13, 4, 11, 8, 12)
-    return [plain.samples_of(n, users=12 + t, items=15 + t, seed=n) for t, n in enumerate(sizes, 1)]
-
-
-def grown(before: Parameters, after: Parameters) -> Parameters:
-    """As many rows as `after`; what is born starts from some values."""
-    rows = {name: torch.cat([before[name], 0.5 * after[name][len(before[name]) :]]) for name in MODEL.tables}
-    return {**before, **rows}
-
-
-def run(
-    thetas: Sequence[Parameters], periods: Sequence[Samples], upto: int = PERIODS
-) -> list[tuple[RowGenerator, Parameters]]:
-    """(State, candidate) after every period from the last of pretraining on, called as models/learner.py does."""
-    first = thetas[PRETRAINED - 1]
-    sizes = sizes_of(first, MODEL.tables)
-    snapshot = replace(Snapshot.start(MODEL, sizes, 0, 0), parameters=first)
-    state = METHOD.start(MODEL, snapshot, periods[:PRETRAINED], 0)
-    results = [METHOD.candidate(state, MODEL, None, [first])]
-    for t in range(PRETRAINED, upto):
-        before = grown(thetas[t - 1], thetas[t])
-        state = METHOD.train(results[-1][0], MODEL, [before], [periods[t]], 0, t + 1)
-        results.append(METHOD.candidate(state, MODEL, before, [thetas[t]]))
-    return results
-
-
-def leaves(state: RowGenerator) -> dict[str, object]:
-    return {p: v.tolist() if isinstance(v, Tensor) else v for p, v in tree.flatten(state).items()}
