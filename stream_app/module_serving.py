@@ -14,7 +14,8 @@ the module's own package beside what a subscriber needs; a module's forward may 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,18 +83,23 @@ class _ModuleNetwork(Network):
         }
         self._module = base.with_parameters(parameters)
         self._categories = _item_categories(version) if CATEGORY in base.tables.values() else None
-        self._score = getattr(self._module, "score", None) if hasattr(type(self._module), "score") else None
+        own = getattr(type(self._module), "score", None)
+        self._score: Callable[[Batch], Tensor] | None = own and partial(own, self._module)
 
     def logits(self, lookups: Lookups) -> Floats:
         """What `forward` gives."""
-        with torch.inference_mode():
-            return _floats(self._module(self._batch(lookups)))
+        return self._answered(self._module, lookups)
 
     def probabilities(self, lookups: Lookups) -> Floats:
         """What `score` gives, or the sigmoid of `forward`."""
+        return super().probabilities(lookups) if self._score is None else self._answered(self._score, lookups)
+
+    def _answered(self, compute: Callable[[Batch], Tensor], lookups: Lookups) -> Floats:
+        if not len(lookups.items):  # no module has to know what nobody asks in training
+            return np.empty(0, np.float32)
         with torch.inference_mode():
-            batch = self._batch(lookups)
-            return _floats(torch.sigmoid(self._module(batch)) if self._score is None else self._score(batch))
+            numbers: Floats = compute(self._batch(lookups)).float().numpy()
+        return numbers
 
     def _batch(self, lookups: Lookups) -> Batch:
         """As in training; one user of all pairs is repeated, history and all."""
@@ -111,8 +117,3 @@ def _item_categories(version: ModelVersion) -> ItemCategories:
     """What the version says of its items; row 0, which stands for every other item, has no categories."""
     rows, offsets = version.tensors["item_categories.rows"], version.tensors["item_categories.offsets"]
     return ItemCategories(rows, np.concatenate([[0], offsets]), np.zeros(len(offsets), np.int64))
-
-
-def _floats(answers: Tensor) -> Floats:
-    numbers: Floats = answers.numpy()
-    return numbers

@@ -22,13 +22,16 @@ _LENGTHS = (0, 3, 1, 5, 0, 3)
 
 def answers(built: Built) -> Iterator[str]:
     """What is wrong with the answers of `forward`."""
+    try:
+        yield from _wrong(built)
+    except Exception as error:  # whatever somebody's forward does
+        yield f"forward fails on a few samples, or on one of them alone ({said(error)})"
+
+
+def _wrong(built: Built) -> Iterator[str]:
     samples = probe(built)
     batch = next(samples.batches(len(samples)))
-    try:
-        logits = _scored(built.module, batch)
-    except Exception as error:  # whatever somebody's forward does
-        yield f"forward fails on a batch of {len(batch)} samples ({said(error)})"
-        return
+    logits = _scored(built.module, batch)
     if not isinstance(logits, Tensor) or logits.shape != (len(batch),) or logits.dtype != torch.float32:
         answer = f"{logits.dtype}{list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
         yield f"forward gives {answer} for {len(batch)} samples; it must give their logits, float32[{len(batch)}]"
