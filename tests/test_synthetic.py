@@ -100,6 +100,19 @@ def test_every_row_lies_within_its_step_of_the_world() -> None:
     assert season.shares.sum() == pytest.approx(1.0)
 
 
+class Latest(np.random.Generator):
+    """Draws the largest number that can be drawn."""
+
+    def uniform(self, low: float, high: float, size: int) -> np.ndarray:
+        return np.full(size, np.nextafter(high, low))
+
+
+@pytest.mark.parametrize("days", [1.0, 7.0, 30.0, 365.0])
+def test_the_latest_possible_row_lies_within_the_stream(days: float) -> None:
+    (time,) = Season(days, STEPS).times(Latest(np.random.Philox(0)), STEPS - 1, 1)
+    assert time == (START + days * 86_400 - 1) * 1_000_000
+
+
 # Drift: what the labels show, by the part of an item's rows that are positive in each half of a chapter.
 
 
