@@ -25,8 +25,9 @@ def draw(path: Path, title: str, results: Sequence[PeriodResult]) -> None:
     left, right = figure.subplots(1, 2)
     _panel(left, results, "auc", "AUC (higher is better)")
     _panel(right, results, "log_loss", "log loss (lower is better)")
-    if any(result.candidates for result in results):
-        left.legend(frameon=False, title="method")
+    handles, labels = left.get_legend_handles_labels()
+    if labels:
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
 
