@@ -441,3 +441,4 @@ def test_whether_there_are_categories_is_fixed_and_the_name_of_their_field_is_no
     Journal.open(tmp_path / "from-tags", fixed("genres")).close()
     stores = [fixed_for_store(RecordSettings(categories=field), PERIODS, LearningSettings()) for field in ("", "tags")]
     assert [store["records.categories"] for store in stores] == [False, True]
+    assert [store["learning.base_model.hidden"] for store in stores] == [[12, 6], [20, 10]], "as the stream has them"
