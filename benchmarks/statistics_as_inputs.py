@@ -22,7 +22,8 @@ from models.metrics import Score
 from models.parameters import Parameters, Sizes
 from models.pretraining import pretrain
 from models.randomness import rng
-from models.samples import Batch, SamplerState, Samples, sample
+from models.samples import Batch, Samples
+from models.sampling import SamplerState, sample
 from models.training import Snapshot, train
 
 

@@ -24,7 +24,8 @@ from models.metrics import Score
 from models.parameters import CATEGORY, Parameters, Sizes
 from models.pretraining import Checkpoint, Pretraining, pretrain
 from models.randomness import rng
-from models.samples import SamplerState, Samples, sample
+from models.samples import Samples
+from models.sampling import SamplerState, sample
 from models.selection import AUTO, Selection
 from models.training import Snapshot, train
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from models import tree
 from models.learning import LearningSettings, device_of
 from models.parameters import Parameters
-from models.samples import SamplerState, Samples
+from models.samples import Samples
+from models.sampling import SamplerState
 from models.selection import AUTO, Selection
 from models.training import Snapshot
 

@@ -22,7 +22,8 @@ from models.learner_state import LearnerState
 from models.learning import LearningSettings, device_of
 from models.negatives import Taken, draw_negatives
 from models.randomness import rng
-from models.samples import SamplerState, Samples
+from models.samples import Samples
+from models.sampling import SamplerState
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 from benchmarks.machine import recordings
 from models.interactions import Interactions
 from models.randomness import rng
-from models.samples import SamplerState, Samples, sample
+from models.samples import Samples
+from models.sampling import SamplerState, sample
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.versions.scoring import sigmoid
 

@@ -14,7 +14,7 @@ from models.laws.law import Law, during, must
 from models.laws.streams import odd_periods
 from models.laws.trial import Step, Told, Trial, difference, digests, run
 from models.learner_state import LearnerState, from_leaves, to_leaves
-from models.samples import SamplerState
+from models.sampling import SamplerState
 
 
 @Law

@@ -9,7 +9,8 @@ import numpy as np
 from models.interactions import Interactions, category_column
 from models.parameters import CATEGORY, ITEM, USER
 from models.randomness import rng
-from models.samples import SamplerState, Samples, sample
+from models.samples import Samples
+from models.sampling import SamplerState, sample
 
 ROWS = 32
 """Interactions in a period."""

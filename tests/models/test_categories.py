@@ -15,7 +15,8 @@ from models.interactions import Interactions, category_column
 from models.item_categories import ItemCategories
 from models.parameters import CATEGORY, ITEM
 from models.randomness import rng
-from models.samples import Batch, SamplerState, Samples, known_rows, renumbered, sample
+from models.samples import Batch, Samples, known_rows, renumbered
+from models.sampling import SamplerState, sample
 from models.vocabulary import Vocabulary
 
 Names = tuple[str, ...]

@@ -17,7 +17,8 @@ from models.learner_state import LearnerState
 from models.learning import LearningSettings, prepare_process
 from models.randomness import rng
 from models.ranking import Ranking, RankingSettings, drawn_lists, ranking, rankings
-from models.samples import SamplerState, Samples, sample
+from models.samples import Samples
+from models.sampling import SamplerState, sample
 from stream_app.synthetic import drifting_stream
 
 LEARNING = LearningSettings(pretrain=2, passes=1, initialisations=1, batch=64, device="cpu", negatives=1)

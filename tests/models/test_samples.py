@@ -12,7 +12,8 @@ import torch.nn.functional as F
 
 from models.interactions import Interactions
 from models.randomness import rng
-from models.samples import Batch, SamplerState, Samples, sample
+from models.samples import Batch, Samples
+from models.sampling import SamplerState, sample
 
 Sample = tuple[Any, Any, float, tuple[Any, ...], tuple[bool, bool]]
 """User, item, label, history, whether item and user were known before."""
