@@ -22,6 +22,7 @@ from typing import Generic, TypeVar
 from models.own import said
 
 _OURS = Path(__file__).resolve().parents[1]
+_PARAMETERS = "__dataclass_params__"
 _PACKAGES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 
 
@@ -59,10 +60,9 @@ def during(what: str) -> Iterator[None]:
 
 def must_be_settings(value: object) -> None:
     """Inside a law: breaks it unless `value` is a frozen dataclass whose fields can be written down."""
-    kind = type(value)
-    frozen = is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    must(frozen, f"{kind.__name__} is no frozen dataclass", "@dataclass(frozen=True) above the class")
-    for field in fields(value):  # type: ignore[arg-type]
+    if not is_dataclass(value) or isinstance(value, type) or not getattr(value, _PARAMETERS).frozen:
+        raise _Wrong(f"{type(value).__name__} is no frozen dataclass", "@dataclass(frozen=True) above the class")
+    for field in fields(value):
         setting = getattr(value, field.name)
         try:
             json.dumps(setting)
@@ -70,18 +70,18 @@ def must_be_settings(value: object) -> None:
             must(False, f"its setting {field.name} cannot be written down: {error}", "numbers, texts, or lists of them")
 
 
-Trial = TypeVar("Trial")
+OnTrial = TypeVar("OnTrial")
 
 
 @dataclass(frozen=True)
-class Law(Generic[Trial]):
+class Law(Generic[OnTrial]):
     """A promise and the check that holds what is on trial to it. gpu: it can be checked only where there is a GPU."""
 
-    check: Callable[[Trial], None]
+    check: Callable[[OnTrial], None]
     gpu: bool = False
 
     @classmethod
-    def of_gpu(cls, check: Callable[[Trial], None]) -> Law[Trial]:
+    def of_gpu(cls, check: Callable[[OnTrial], None]) -> Law[OnTrial]:
         """A law that can be checked only where there is a GPU."""
         return cls(check, gpu=True)
 
@@ -95,7 +95,7 @@ class Law(Generic[Trial]):
         """What is promised, in a line."""
         return (self.check.__doc__ or "").partition("\n")[0]
 
-    def __call__(self, trial: Trial) -> None:
+    def __call__(self, trial: OnTrial) -> None:
         """Raises LawBroken."""
         try:
             self.check(trial)

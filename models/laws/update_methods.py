@@ -48,12 +48,12 @@ def says_what_it_is(trial: Trial) -> None:
 def has_the_calls_of_a_method(trial: Trial) -> None:
     """It has `start`, `train` and `candidate`, and `start` is annotated with the dataclass that it returns."""
     for call, arguments in CALLS.items():
-        found = getattr(trial.method, call, None)
-        must(callable(found), f"it has no {call}", f"def {call}(self, {', '.join(arguments)})")
+        right = f"def {call}(self, {', '.join(arguments)})"
+        must(callable(getattr(trial.method, call, None)), f"it has no {call}", right)
         try:
-            inspect.signature(found).bind(*arguments)  # type: ignore[arg-type]
+            inspect.signature(getattr(trial.method, call)).bind(*arguments)
         except TypeError as error:
-            must(False, f"{call} cannot be called: {error}", f"def {call}(self, {', '.join(arguments)})")
+            must(False, f"{call} cannot be called: {error}", right)
     try:
         returned = get_type_hints(trial.method.start).get("return")
     except NameError as error:

@@ -158,6 +158,23 @@ class HasNoNameOfItsOwn(Iu):
 
 
 @dataclass(frozen=True)
+class HasNoWindow(Hostile):
+    window: int = 0
+
+
+@dataclass(frozen=True)
+class TakesTooFewArguments(Hostile):
+    def train(self, state: NoState, window: Any) -> NoState:
+        return state
+
+
+@dataclass(frozen=True)
+class NamesAStateThatIsNowhere(Hostile):
+    def start(self, base: Any, snapshot: Any, periods: Any, seed: int) -> Nowhere:  # noqa: F821
+        return NoState()
+
+
+@dataclass(frozen=True)
 class HasASettingThatIsNoValue(Hostile):
     rate: Any = field(default_factory=lambda: torch.tensor(0.1))
 
@@ -174,6 +191,39 @@ class ForgetsNewIds(Remembering):
 class ServesDoubles(Hostile):
     def candidate(self, state: NoState, base: Any, outgoing: Any, window: Any) -> tuple[NoState, Any]:
         return state, moved(window[-1], torch.zeros((), dtype=torch.float64).expand(8))
+
+
+@dataclass(frozen=True)
+class LeavesATensorOut(Hostile):
+    def candidate(self, state: NoState, base: Any, outgoing: Any, window: Any) -> tuple[NoState, Any]:
+        return state, {name: tensor for name, tensor in window[-1].items() if name != "b3"}
+
+
+@dataclass(frozen=True)
+class ServesNaN(Hostile):
+    def candidate(self, state: NoState, base: Any, outgoing: Any, window: Any) -> tuple[NoState, Any]:
+        return state, moved(window[-1], float("nan"))
+
+
+@dataclass(frozen=True)
+class ServesNumbersThatOverflow(Hostile):
+    """Each is finite; what a base model makes of them is not."""
+
+    def candidate(self, state: NoState, base: Any, outgoing: Any, window: Any) -> tuple[NoState, Any]:
+        return state, {name: 1e30 * tensor for name, tensor in window[-1].items()}
+
+
+class Wavering(dict[str, Tensor]):
+    """Shows one thing to whoever goes through it and another to whoever asks by name."""
+
+    def __getitem__(self, name: str) -> Tensor:
+        return 0.5 * super().__getitem__(name)
+
+
+@dataclass(frozen=True)
+class ServesAMappingOfItsOwn(Hostile):
+    def candidate(self, state: NoState, base: Any, outgoing: Any, window: Any) -> tuple[NoState, Any]:
+        return state, Wavering(window[-1])
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,37 @@ class HasAColdRowOfItsOwn(EmbeddingMlp):
 
 
 @dataclass(frozen=True)
+class DrawsWithoutASeed(EmbeddingMlp):
+    def init(self, sizes: Sizes, seed: int, initialisation: int) -> Parameters:
+        return {name: tensor * torch.rand(()) for name, tensor in super().init(sizes, seed, initialisation).items()}
+
+
+@dataclass(frozen=True)
+class BeginsInDoubles(EmbeddingMlp):
+    def init(self, sizes: Sizes, seed: int, initialisation: int) -> Parameters:
+        return {name: tensor.double() for name, tensor in super().init(sizes, seed, initialisation).items()}
+
+
+@dataclass(frozen=True)
+class BeginsWithNaN(EmbeddingMlp):
+    def init(self, sizes: Sizes, seed: int, initialisation: int) -> Parameters:
+        return {**super().init(sizes, seed, initialisation), "b1": torch.tensor([float("nan")])}
+
+
+@dataclass(frozen=True)
+class BeginsWithoutATable(EmbeddingMlp):
+    def init(self, sizes: Sizes, seed: int, initialisation: int) -> Parameters:
+        return {n: tensor for n, tensor in super().init(sizes, seed, initialisation).items() if n != "item"}
+
+
+@dataclass(frozen=True)
+class BeginsWithoutColdRows(EmbeddingMlp):
+    def init(self, sizes: Sizes, seed: int, initialisation: int) -> Parameters:
+        fresh = super().init(sizes, seed, initialisation)
+        return {**fresh, "user": fresh["user"][1:]}
+
+
+@dataclass(frozen=True)
 class HasOneSeedOnly(EmbeddingMlp):
     def init(self, sizes: Sizes, seed: int, initialisation: int) -> Parameters:
         return super().init(sizes, 0, initialisation)
@@ -179,6 +210,26 @@ class HasALimitBelowZero(EmbeddingMlp):
 
 
 @dataclass(frozen=True)
+class ForgetsALimit(EmbeddingMlp):
+    def limits(self, sizes: Sizes) -> dict[str, float]:
+        return {"user": 0.1}
+
+
+@dataclass(frozen=True)
+class ForgetsAGradient(EmbeddingMlp):
+    def gradients(self, parameters: Parameters, batch: Batch, scale: float = 1.0) -> Gradients:
+        logits, found = super().gradients(parameters, batch, scale)
+        return logits, {name: gradient for name, gradient in found.items() if name != "b2"}
+
+
+@dataclass(frozen=True)
+class HasAGradientOfAnotherShape(EmbeddingMlp):
+    def gradients(self, parameters: Parameters, batch: Batch, scale: float = 1.0) -> Gradients:
+        logits, found = super().gradients(parameters, batch, scale)
+        return logits, {**found, "b2": found["b2"][None]}
+
+
+@dataclass(frozen=True)
 class TakesTheFirstForUsers(EmbeddingMlp):
     """Counts on the order in which parameters are named."""
 
@@ -198,6 +249,23 @@ class TrainsItsColdRows(EmbeddingMlp):
 @dataclass(frozen=True)
 class HasATableOfWords(EmbeddingMlp):
     tables: ClassVar[Mapping[str, str]] = {"user": "user", "item": "word"}
+
+
+@dataclass(frozen=True)
+class HasNoName(EmbeddingMlp):
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class LacksACall:
+    tables: ClassVar[Mapping[str, str]] = {"user": "user"}
+    name: str = "hostile"
+
+
+@dataclass(frozen=True)
+class TakesTooFewArguments(EmbeddingMlp):
+    def init(self, sizes: Sizes) -> Parameters:
+        return super().init(sizes, 0, 0)
 
 
 @dataclass(frozen=True)
