@@ -72,3 +72,4 @@ def test_served_by_ids_it_looks_up_the_categories_that_the_version_says(version:
     np.testing.assert_array_equal(model.logits(*ids, past_ids), BASE.logits(parameters, batch).numpy())
     one = model.score(ids[0][0], ids[1], past_ids[0])
     np.testing.assert_allclose(one[0], model.score_pairs(*ids, past_ids)[0], rtol=1e-6)
+    assert model.score(ids[0][0], []).shape == (0,)  # which this module could not answer
