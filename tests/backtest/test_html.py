@@ -9,11 +9,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from html_report import METRICS, report
 
 from stream_app.backtest.html import write_html
-from stream_app.backtest.html.numbers import Numbers
+from stream_app.backtest.html.numbers import Numbers, mean_over_seeds
 from stream_app.backtest.html.verdicts import verdict
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -256,3 +257,14 @@ def test_values_of_a_page_are_those_of_the_report() -> None:
     sums = numbers.calibration("auto")
     assert sums.count[3] == sum(count for count, _, _ in bins)
     assert sums.positives[3] == sum(positives for _, _, positives in bins)
+
+
+def test_what_is_not_defined_is_left_out_of_a_mean_and_shown_as_a_dash(tmp_path: Path) -> None:
+    given = report(methods=("iu",), seeds=(0, 4), periods=6, truth=False)
+    first, second = (run["periods"] for run in given["runs"])
+    first[4]["scores"]["iu"]["auc"] = None
+    first[5]["scores"]["iu"]["auc"] = second[5]["scores"]["iu"]["auc"] = None
+    numbers = Numbers(given)
+    assert mean_over_seeds(numbers.values("iu", "auc"))[0] == second[4]["scores"]["iu"]["auc"]
+    assert np.isnan(mean_over_seeds(numbers.values("iu", "auc"))[1])
+    assert re.search(r">6</th><td>–</td>", written(given, tmp_path))

@@ -148,13 +148,10 @@ def regret(numbers: Numbers, curves: Mapping[str, Sequence[tuple[int, float | No
 def _band(axes: Axes, periods: Sequence[int], values: np.ndarray, look: Look) -> None:
     """values: [S, T]"""
     mean = mean_over_seeds(values)
-    defined = ~np.isnan(mean)
-    if not defined.any():
-        return
     if len(values) > 1 and not look.broad:
         low = np.where(np.isnan(values), np.inf, values).min(axis=0)
         high = np.where(np.isnan(values), -np.inf, values).max(axis=0)
-        axes.fill_between(periods, low, high, where=defined, color=look.colour, alpha=0.15, linewidth=0)
+        axes.fill_between(periods, low, high, where=~np.isnan(mean), color=look.colour, alpha=0.15, linewidth=0)
     _line(axes, periods, mean.tolist(), look)
 
 
