@@ -2,7 +2,7 @@
 
 Rules:
 1. A result is on disk before the state that has seen its period. Of results without such a state nothing is believed.
-2. States are kept every 30 s, after every pass of pretraining and with its end: a kill costs no more than that.
+2. States are kept every 30 s, and after every pass of pretraining: a kill costs no more than that.
 3. A finished seed is one file, `run.json`; what it was made with is removed then.
 """
 
@@ -135,8 +135,9 @@ class _Job:
             stages("ranking")
             ranked = rankings(before, after, number, self._learning, self._study.ranking)
         self._log.put(PeriodScores.of(before, after, interactions, outcome, ranked, stages.seconds()))
-        last = closed is self._closed[-1]
-        if last or after.learned == self._learning.pretrain or monotonic() - self._saved >= self._save_every:
+        # With the end of pretraining too: its checkpoint, which is large, would be read again in every period.
+        now = closed is self._closed[-1] or after.learned == self._learning.pretrain
+        if now or monotonic() - self._saved >= self._save_every:
             stages("storing")
             self._store.commit(number, self._learner.leaves(after))
             self._saved = monotonic()
