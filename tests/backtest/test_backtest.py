@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from replay_helpers import FLAGS, LEARNING, PERIODS, ROWS, SETTINGS, asmg, clean, command, stream, write
+from replay_helpers import FLAGS, LEARNING, PERIODS, ROWS, SETTINGS, clean, command, stream, write
 from sklearn.metrics import log_loss
 
 from models.ranking import RankingSettings
@@ -35,7 +35,6 @@ from stream_app.cli.main import main
 from stream_app.errors import BadInput, IncompatibleState, SettingsError, StopTheLine, StoreCorrupted, StoreLocked
 from stream_app.events.periods import EqualCount
 from stream_app.live.alone import alone
-from stream_app.replay import replay
 from stream_app.replay.recording import digest_of
 from stream_app.replay.results import METRICS
 from stream_app.store.database import Database
@@ -94,10 +93,9 @@ def test_the_numbers_are_those_of_asmg_replay_to_the_last_bit(
     whole: tuple[Study, dict[str, Any]], recording: Path, tmp_path: Path
 ) -> None:
     _, report = whole
-    list(replay(recording, SETTINGS, tmp_path / "0"))
-    done = asmg("replay", recording, *FLAGS, "--seed", 3, "--out", "3", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
     for run in report["runs"]:
+        seed, out = str(run["seed"]), str(tmp_path / str(run["seed"]))
+        assert main(["replay", str(recording), *FLAGS, "--seed", seed, "--out", out]) == 0
         replayed = json.loads((tmp_path / str(run["seed"]) / "report.json").read_text())["periods"]
         assert [_of_replay(period["scores"]) for period in run["periods"]] == [one["candidates"] for one in replayed]
         assert [period["samples"] for period in run["periods"]] == [period["samples"] for period in replayed]
@@ -338,7 +336,7 @@ def test_kill_9_of_a_job_and_then_of_the_command_resumed_equals_not_interrupted(
     before = set(jobs_of(os.getpid()))
 
     def kill(done: int, steps: int, doing: str) -> None:
-        if "period 4" in doing:
+        if PRETRAINING in doing:  # most of the work is still to come, however slowly this is heard
             os.kill((set(jobs_of(os.getpid())) - before).pop(), signal.SIGKILL)
 
     with pytest.raises(
@@ -346,18 +344,17 @@ def test_kill_9_of_a_job_and_then_of_the_command_resumed_equals_not_interrupted(
     ) as failed:
         backtest(what, job_command(what), 1, kill)
     assert failed.value.exit_code == 3
-    assert lines(what, 3) >= 3
+    assert lines(what, 3) >= 1
+    assert finished(what, 3) is None
 
     command_line = [*job_command(what), "--seeds", "3,", "--last", str(LAST)]
     process = subprocess.Popen(command_line, env=clean({}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    at_first = lines(what, 3)
-    while lines(what, 3) == at_first:
+    while not (jobs := jobs_of(process.pid)):
         assert process.poll() is None
         sleep(0.005)
-    (job,) = jobs_of(process.pid)
     process.kill()
     process.wait()
-    assert gone(job)
+    assert gone(*jobs)
     assert finished(what, 3) is None
 
     found = backtest(what, job_command(what), 1)
@@ -392,7 +389,7 @@ def test_ctrl_c_ends_with_130_leaves_no_process_and_keeps_what_is_done(
     assert told_apart
     assert gone(jobs[0])
     assert lines(what, 0) >= 1
-    assert not what.directory(3).exists()
+    assert not (tmp_path / "report.json").exists()
 
 
 def program(text: str) -> list[str]:
