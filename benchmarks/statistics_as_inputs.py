@@ -1,7 +1,7 @@
 """`iu+statistics`: plain incremental update whose MLP is given φ of the user and of the target item as 12 more inputs.
 
 The question it answers: is the row-statistics generator a generator, or are these features in disguise? The network is
-wider by 12 inputs; samples, pretraining, training and scoring are those of the learner, gradients are autograd's.
+wider by 12 inputs; samples, pretraining, training and scoring are those of the learner.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from models.base_models.embedding_mlp import EmbeddingMlp
@@ -69,29 +68,18 @@ class FeaturedSamples(Samples):
 
 @dataclass(frozen=True)
 class StatisticsMlp(EmbeddingMlp):
-    """Embedding & MLP with 12 more inputs."""
+    """Embedding & MLP with 12 more inputs, which no table is behind."""
 
     def _widths(self) -> tuple[int, ...]:
-        return (3 * self.width + 2 * FEATURES, *self.hidden, 1)
+        return (3 * self.width + 2 * FEATURES, *self.layers, 1)
 
-    def logits(self, parameters: Parameters, batch: FeaturedBatch) -> Tensor:
-        """[B]."""
-        lengths = batch.offsets.diff().clamp(min=1)[:, None]
-        items = parameters["item"]
-        pooled = F.embedding_bag(batch.history, items, batch.offsets, mode="sum", include_last_offset=True) / lengths
-        x = torch.cat([parameters["user"][batch.users], pooled, items[batch.items], batch.phi], dim=1)
-        for n in range(1, len(self.hidden) + 1):
-            x = torch.relu(x @ parameters[f"w{n}"] + parameters[f"b{n}"])
-        last = len(self.hidden) + 1
-        return (x @ parameters[f"w{last}"] + parameters[f"b{last}"])[:, 0]
+    def _input(self, parameters: Parameters, batch: FeaturedBatch, weights: Sequence[Tensor]) -> list[Tensor]:
+        return [*super()._input(parameters, batch, weights), batch.phi]
 
-    def gradients(self, parameters: Parameters, batch: FeaturedBatch, scale: float = 1.0):
-        """By autograd."""
-        leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items()}
-        logits = self.logits(leaves, batch)
-        loss = scale * F.binary_cross_entropy_with_logits(logits, batch.labels)
-        found = torch.autograd.grad(loss, list(leaves.values()))
-        return logits.detach(), dict(zip(leaves, found, strict=True))
+    def _into_tables(
+        self, parameters: Parameters, batch: Batch, weights: Sequence[Tensor], flowing: Tensor
+    ) -> dict[str, Tensor]:
+        return super()._into_tables(parameters, batch, weights, flowing[:, : 3 * self.width])
 
 
 def scores(periods: Sequence[Interactions], settings: LearningSettings) -> list[Score]:

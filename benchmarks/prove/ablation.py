@@ -23,7 +23,7 @@ METHODS = (Iu(), RowStatistics(), Shuffled(), Newness(), Delayed())
 
 
 def run() -> dict[str, Any]:
-    """The two streams that are small enough for a base model by autograd."""
+    """Two streams: one with explicit labels, one with drawn negatives."""
     runs: dict[str, list[dict[str, Any]]] = {stream.name: [] for stream in STREAMS[:2]}
     for seed in SEEDS:
         for stream in STREAMS[:2]:
