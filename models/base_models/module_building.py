@@ -77,7 +77,7 @@ def build(kind: type[nn.Module], sizes: Sizes, settings: Mapping[str, Any], seed
         torch.default_generator.manual_seed(seed)
         try:
             return kind(**given, **settings).eval()
-        except Exception as error:  # whatever somebody's constructor does
+        except (Exception, SystemExit) as error:  # whatever somebody's constructor does
             raise ValueError(f"{kind.__name__}(**{given | dict(settings)}) fails ({said(error)})") from error
 
 

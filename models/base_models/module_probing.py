@@ -24,7 +24,7 @@ def answers(built: Built) -> Iterator[str]:
     """What is wrong with the answers of `forward`."""
     try:
         yield from _wrong(built)
-    except Exception as error:  # whatever somebody's forward does
+    except (Exception, SystemExit) as error:  # whatever somebody's forward does
         yield f"forward fails on a few samples, or on one of them alone ({said(error)})"
 
 

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import fields
 from typing import Any
 
@@ -36,10 +37,11 @@ def learned_elsewhere(trials: Sequence[Trial]) -> list[list[Told]]:
 def answer() -> None:
     """What the other process does: read trials from stdin, run them, print what they did."""
     answers = []
-    for asked in json.load(sys.stdin):
-        trial = Trial(_made(asked["base"]), _made(asked["method"]))
-        prepare_process(trial.settings)
-        answers.append([vars(step.told) for step in trial.steps])
+    with redirect_stdout(sys.stderr):  # somebody's own module may print
+        for asked in json.load(sys.stdin):
+            trial = Trial(_made(asked["base"]), _made(asked["method"]))
+            prepare_process(trial.settings)
+            answers.append([vars(step.told) for step in trial.steps])
     print(json.dumps(answers))
 
 

@@ -27,8 +27,8 @@ class Run:
     @staticmethod
     def of(cell: Gru, sequences: Tensor, rows: Needed, residual: bool) -> Run:
         """Gather `rows` of the `sequences` (lookups.py) of a sheet and run them through the window."""
-        k, columns = len(rows.widths), len(cell.bias)
-        gathered = sequences.index_select(1, rows.rows).view(columns, len(sequences) // columns, len(rows.rows))
+        k, columns, hidden = len(rows.widths), len(cell.bias), cell.output.shape[2]
+        gathered = sequences.index_select(1, rows.rows).view(columns, k + hidden, len(rows.rows))
         inputs = [gathered[:, i, :width] for i, width in enumerate(rows.widths)]
         steps = forward(cell, gathered[:, k:], inputs)
         return Run(cell, steps, [output(cell, step, residual).t().contiguous() for step in steps])

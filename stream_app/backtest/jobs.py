@@ -1,7 +1,8 @@
 """The processes of a backtest: as many jobs at once as asked for, one after the other until all seeds are finished.
 
 Rules:
-1. A job is our own command with "--job SEED": it reads the settings for itself and says on stdout where it stands.
+1. A job is our own command with "--job SEED": it reads the settings for itself and says on stdout where it stands,
+   and nothing else.
 2. A job ends when the pipe to its parent closes, so that nothing is left running whatever happens to the parent.
 3. One job that fails ends the others, whose work is kept, and the command, with its own words and exit code.
 """
@@ -133,7 +134,16 @@ class _Running:
                 self._last_line = line.decode(errors="replace").rstrip()
 
 
-def tell(at: At) -> None:
-    """In a job: tell the parent where it stands."""
-    sys.stdout.write(json.dumps(asdict(at)) + "\n")
-    sys.stdout.flush()
+def telling() -> Callable[[At], None]:
+    """In a job, before anything of somebody's own is loaded: what tells the parent where it stands.
+
+    Whatever else is printed goes to stderr from then on: a module of somebody's own may print, at any moment.
+    """
+    parent = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def tell(at: At) -> None:
+        parent.write(json.dumps(asdict(at)) + "\n")
+        parent.flush()
+
+    return tell

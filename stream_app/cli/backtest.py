@@ -104,8 +104,9 @@ def _job(arguments: argparse.Namespace) -> NoReturn:
 
     end_with_parent()  # before what takes seconds to load
     from stream_app.backtest.job import run_seed
-    from stream_app.backtest.jobs import tell
+    from stream_app.backtest.jobs import telling
 
+    tell = telling()
     run_seed(_study(arguments)[0], arguments.job, tell)
     leave()
 

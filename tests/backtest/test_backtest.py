@@ -435,6 +435,20 @@ def test_a_job_that_ends_well_without_a_run_is_no_finished_seed(
     assert not (tmp_path / "report.json").exists()
 
 
+def test_a_module_that_prints_does_not_speak_for_its_job() -> None:
+    text = """
+from stream_app.backtest.job import At
+from stream_app.backtest.jobs import telling
+tell = telling()
+print("noise", flush=True)
+os.write(1, b"noise")
+tell(At(1, 2, "here"))
+"""
+    heard = list[At | None]()
+    run_jobs(program(text), [1], 1, {}, lambda seed, at: heard.append(at))
+    assert heard == [At(1, 2, "here"), None]
+
+
 def test_the_libraries_of_a_job_are_told_its_threads() -> None:
     with pytest.raises(JobFailed) as failed:
         run_jobs(program("sys.exit(int(os.environ['OMP_NUM_THREADS']))"), [1], 1, {"OMP_NUM_THREADS": "7"}, print)

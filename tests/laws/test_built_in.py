@@ -11,6 +11,7 @@ import torch
 
 from models.base_models import AnyBaseModel
 from models.base_models.category_embedding_mlp import CategoryEmbeddingMlp
+from models.base_models.module import Module
 from models.laws import base_models, runs, update_methods
 from models.laws.elsewhere import learned_elsewhere
 from models.laws.law import Law
@@ -20,6 +21,8 @@ from models.update_methods import AnyUpdateMethod
 from stream_app.cli.check import through_a_store
 
 METHODS = get_args(AnyUpdateMethod)
+TALKATIVE = Module("own_modules:OnlyTables")
+"""A module from outside, which prints; what other processes say must not be mixed with that."""
 MODELS = (*get_args(AnyBaseModel), CategoryEmbeddingMlp)
 
 
@@ -60,9 +63,13 @@ def test_a_built_in_model_keeps_the_law(model: Any, law: Law[Trial], trial: Tria
 
 
 def test_every_built_in_gives_the_same_bytes_in_another_process(trial: Trials) -> None:
-    trials = [trial(kind) for kind in (*METHODS, *MODELS)]
+    trials = [*(trial(kind) for kind in (*METHODS, *MODELS)), Trial(TALKATIVE)]
     for one, there in zip(trials, learned_elsewhere(trials), strict=True):
         assert difference(one.told, there) == "", (one.base, one.method)
+
+
+def test_every_built_in_method_takes_a_model_of_tables_alone() -> None:
+    base_models.every_built_in_method_takes_it(Trial(TALKATIVE))
 
 
 def test_every_law_has_a_name_of_its_own_and_a_promise() -> None:
