@@ -289,7 +289,7 @@ def test_new_run_forgets_the_replay_and_nothing_else(
 def test_new_run_refuses_what_no_replay_made(
     mine: str, recording: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Journal.open(here / "run" / "journal", {}).close()
+    Journal.open(here / "run" / "journal", {"recording.sha256": None}).close()
     (here / "run" / mine).parent.mkdir(parents=True, exist_ok=True)
     (here / "run" / mine).write_text("mine")
     assert main(["replay", str(recording), *FLAGS, "--out", "run", "--new-run"]) == 3
@@ -310,8 +310,18 @@ def test_new_run_refuses_a_database_of_another_program_or_kind(
     assert {name: (here / "run" / "store" / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.parametrize(
+    "made", [[], ["recording.sha256", "ranking", "learning.negatives"]], ids=["worker", "backtest"]
+)
+def test_new_run_refuses_the_journal_of_another_command(made: list[str], recording: Path, here: Path) -> None:
+    Journal.open(here / "run" / "journal", dict.fromkeys(made)).close()
+    before = {file.name: file.read_bytes() for file in (here / "run" / "journal").iterdir()}
+    assert main(["replay", str(recording), *FLAGS, "--out", "run", "--new-run"]) == 3
+    assert {file.name: file.read_bytes() for file in (here / "run" / "journal").iterdir()} == before
+
+
 def test_new_run_refuses_a_run_that_goes_on(recording: Path, tmp_path: Path) -> None:
-    journal = Journal.open(tmp_path / "run" / "journal", {})
+    journal = Journal.open(tmp_path / "run" / "journal", {"recording.sha256": None})
     ended = asmg("replay", recording, *FLAGS, "--out", "run", "--new-run", cwd=tmp_path)
     assert ended.returncode == 3
     assert "run/journal: the database is open in another process" in one_line(ended.stderr)

@@ -25,6 +25,7 @@ from stream_app.errors import StoreCorrupted, on_disk
 from stream_app.learning import Learner, prepare
 from stream_app.live.alone import alone
 from stream_app.pipeline import Stages
+from stream_app.replay.recording import DIGEST
 from stream_app.replay.result_log import ResultLog
 from stream_app.store.database import Database
 from stream_app.store.journal_view import ClosedPeriod, JournalView
@@ -87,7 +88,7 @@ def _journal(study: Study) -> JournalView:
     if database is None:
         raise StoreCorrupted(f"{study.journal}: there is no journal", "start the backtest again")
     with closing(database):
-        check_fixed(database, study.fixed(fixed_settings(database)["recording.sha256"]))
+        check_fixed(database, study.fixed(fixed_settings(database)[DIGEST]))
     return JournalView(Database.open(study.journal, read_only=True))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from models.ranking import RankingSettings
 from stream_app.fixed import fixed_for_store
 from stream_app.formats.whole_file import named_when_whole
 from stream_app.replay import ReplaySettings
+from stream_app.replay.recording import DIGEST
 
 JOURNAL, SEEDS, STORE, LOCK = "journal", "seeds", "store", "job"
 LOG, RUN = "periods.jsonl", "run.json"
 REPORT, TABLE, PAGE, DEAD_LETTERS = "report.json", "periods.csv", "report.html", "dead-letters.jsonl"
 
-_SEED = "learning.seed"
+_SEED, _RANKING = "learning.seed", "ranking"
 LAST = 7
 """Periods at the end that the summary looks at, as the paper does."""
 
@@ -57,8 +59,13 @@ class Study:
         """
         sections = self.settings
         fixed = fixed_for_store(sections.records, sections.periods, sections.learning)
-        own = {"recording.sha256": digest, "ranking": self.ranking and asdict(self.ranking)}
+        own = {DIGEST: digest, _RANKING: self.ranking and asdict(self.ranking)}
         return {key: value for key, value in fixed.items() if key != _SEED} | own
+
+
+def is_of_backtest(fixed: Mapping[str, Any]) -> bool:
+    """Whether a journal with these fixed settings is that of a backtest."""
+    return DIGEST in fixed and _RANKING in fixed
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -21,7 +21,7 @@ from stream_app.fixed import fixed_for_journal, fixed_for_store
 from stream_app.learning import Learner, prepare
 from stream_app.pipeline import Updated, ingest, publish, update
 from stream_app.replay.dead_letters import DeadLetters, late_letters
-from stream_app.replay.recording import Recording, digest_of, records_of
+from stream_app.replay.recording import DIGEST, Recording, digest_of, records_of
 from stream_app.replay.report import Rest, write_report
 from stream_app.replay.result_log import ResultLog
 from stream_app.replay.results import PeriodResult
@@ -58,7 +58,7 @@ def replay(
     recording = Path(recording) if isinstance(recording, str) else recording
     out = out or default_out(recording)
     digest = digest_of(recording, settings.records)  # first of all: a file that cannot be read leaves nothing behind
-    fixed = fixed_for_journal(settings.records, settings.periods) | {"recording.sha256": digest}
+    fixed = fixed_for_journal(settings.records, settings.periods) | {DIGEST: digest}
     prepare(settings.learning)
     with on_disk(out), ExitStack() as stack:
         journal = stack.enter_context(closing(Journal.open(out / JOURNAL, fixed)))

@@ -26,6 +26,9 @@ Recording = Path | Iterable[Interactions]
 
 SEGMENT_ROWS = 100_000
 
+DIGEST = "recording.sha256"
+"""The recording among the fixed settings of a journal; one that was filled by a topic has none."""
+
 
 def records_of(
     recording: Recording, records: RecordSettings, bad: Callable[[Sequence[BadRow]], None]

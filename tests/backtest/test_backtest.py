@@ -565,3 +565,37 @@ def test_a_new_run_forgets_all_of_it_and_nothing_else(whole: tuple[Study, dict[s
     (out / "notes.txt").write_text("mine")
     forget(out)
     assert [path.name for path in out.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("made", [[], ["recording.sha256"]], ids=["worker", "replay"])
+def test_a_new_run_refuses_the_journal_of_another_command(made: list[str], tmp_path: Path) -> None:
+    Journal.open(tmp_path / "journal", dict.fromkeys(made)).close()
+    (tmp_path / "report.json").write_text("theirs")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "journal").iterdir()}
+    with pytest.raises(IncompatibleState, match="that another command of asmg-stream made"):
+        forget(tmp_path)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "journal").iterdir()} == before
+    assert (tmp_path / "report.json").exists()
+
+
+def test_a_new_run_leaves_a_report_that_lies_where_no_backtest_was(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("mine")
+    forget(tmp_path)
+    assert (tmp_path / "report.json").read_text() == "mine"
+
+
+def test_a_new_run_that_is_killed_half_way_leaves_no_seed_to_another_study(
+    whole: tuple[Study, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(whole[0].out, tmp_path / "out")
+    remove = shutil.rmtree
+
+    def killed(path: Path) -> None:
+        remove(path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        forget(tmp_path / "out")
+    assert not (tmp_path / "out" / "seeds").exists()
+    assert (tmp_path / "out" / "journal").exists()
