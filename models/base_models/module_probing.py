@@ -25,7 +25,10 @@ def answers(built: Built) -> Iterator[str]:
     try:
         yield from _wrong(built)
     except (Exception, SystemExit) as error:  # whatever somebody's forward does
-        yield f"forward fails on a few samples, or on one of them alone ({said(error)})"
+        yield (
+            f"forward fails on a few samples, or on one of them alone ({said(error)}); "
+            "it gets one argument, a models.samples.Batch"
+        )
 
 
 def _wrong(built: Built) -> Iterator[str]:
