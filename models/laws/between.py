@@ -66,6 +66,17 @@ def watched(method: UpdateMethod[Any], changed: Callable[[str, str], None]) -> B
     return Between(method.method, method.window, call)
 
 
+def heard(method: UpdateMethod[Any], told: Callable[[str, Any], None]) -> Between:
+    """The method; `told(call, answer)` is told what each call returns."""
+
+    def call(name: str, said: Mapping[str, Any]) -> Any:
+        answer = getattr(method, name)(*said.values())
+        told(name, answer)
+        return answer
+
+    return Between(method.method, method.window, call)
+
+
 def backwards(method: UpdateMethod[Any]) -> Between:
     """The method, with the names of every mapping that it is given in the opposite order."""
     return Between(method.method, method.window, lambda name, said: getattr(method, name)(*map(turned, said.values())))

@@ -6,14 +6,15 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from typing import get_type_hints
+from functools import partial
+from typing import Any, get_type_hints
 
 import torch
 
 from models.base_models.category_embedding_mlp import CategoryEmbeddingMlp
 from models.base_models.matrix_factorization import MatrixFactorization
 from models.laws import runs
-from models.laws.between import backwards, onlooker, watched
+from models.laws.between import backwards, heard, onlooker, watched
 from models.laws.law import Law, during, must, must_be_settings
 from models.laws.trial import Trial, difference, run
 
@@ -81,7 +82,8 @@ def leaves_its_arguments_alone(trial: Trial) -> None:
 @Law
 def candidates_fit_the_base_model(trial: Trial) -> None:
     """A candidate has the newest snapshot's names, shapes, type and device, and finite numbers, from the first on."""
-    for number, step in enumerate(run(trial.stream, trial.settings), 1):
+    method = heard(trial.method, partial(_answers_as_annotated, get_type_hints(trial.method.start)["return"]))
+    for number, step in enumerate(run(trial.stream, trial.settings_with(method)), 1):
         if step.outcome.parameters is None:
             continue
         wanted, found = step.state.window[-1], step.outcome.parameters
@@ -95,6 +97,19 @@ def candidates_fit_the_base_model(trial: Trial) -> None:
             shape, right = (f"{tuple(t.shape)} of {t.dtype} on {t.device}" for t in (tensor, like))
             must(shape == right, f"period {number}: {name} is {shape}", f"{right}, one row for every id known by now")
             must(bool(torch.isfinite(tensor).all()), f"period {number}: {name} has NaN or infinity", "finite numbers")
+
+
+def _answers_as_annotated(kept: type, call: str, answer: Any) -> None:
+    if call == "candidate":
+        kind = type(answer).__name__
+        pair = isinstance(answer, tuple) and len(answer) == 2
+        must(pair, f"candidate returns a {kind}", "a pair, the state and the parameters: return state, parameters")
+        answer, _ = answer
+    must(
+        isinstance(answer, kept),
+        f"{call} returns a {type(answer).__name__} as its state",
+        f"a {kept.__name__}, as start is annotated",
+    )
 
 
 @Law

@@ -59,6 +59,18 @@ class PeeksAtTheNextPeriod(Hostile):
 
 
 @dataclass(frozen=True)
+class ServesWithoutAState(Hostile):
+    def candidate(self, state: NoState, base: Any, outgoing: Any, window: Any) -> Any:
+        return window[-1]
+
+
+@dataclass(frozen=True)
+class TrainsAndReturnsNothing(Hostile):
+    def train(self, state: NoState, base: Any, window: Any, targets: Any, seed: int, period: int) -> Any:
+        return None
+
+
+@dataclass(frozen=True)
 class WritesToTheWindow(Remembering):
     def train(self, state: Kept, base: Any, window: Any, targets: Any, seed: int, period: int) -> Kept:
         window[-1]["user"][1:].mul_(0.999)

@@ -33,6 +33,8 @@ CASES: list[tuple[Any, Law[Trial], str]] = [
     (hostile.ForgetsNewIds, update_methods.candidates_fit_the_base_model, "user is (12, 8)"),
     (hostile.ServesDoubles, update_methods.candidates_fit_the_base_model, "torch.float64"),
     (hostile.LeavesATensorOut, update_methods.candidates_fit_the_base_model, "a candidate of ['b1', 'b2', 'item'"),
+    (hostile.ServesWithoutAState, update_methods.candidates_fit_the_base_model, "candidate returns a dict"),
+    (hostile.TrainsAndReturnsNothing, update_methods.candidates_fit_the_base_model, "train returns a NoneType"),
     (hostile.ServesNaN, update_methods.candidates_fit_the_base_model, "user has NaN"),
     (hostile.ServesNumbersThatOverflow, runs.learns_odd_periods, "the log loss of hostile is"),
     (hostile.ServesAMappingOfItsOwn, runs.serves_what_it_published, "was scored with something else"),
