@@ -221,6 +221,7 @@ def test_lists_and_single_entries_of_a_state_directory(done: Path, capsys: pytes
     assert {f"{row['version']:06d}": row["digest"] for row in listed} == {
         folder: content for folder, (content, _) in published(done).items()
     }
+    assert [row["method"] for row in listed] == [row["learning"]["method"] for row in listed]
     assert main(["versions", "show", "2", "--state", str(done), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == listed[1]
     assert main(["versions", "show", "--state", str(done)]) == 0

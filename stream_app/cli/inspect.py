@@ -137,6 +137,7 @@ def versions(directory: Path) -> list[Row]:
             {
                 "version": entry.number,
                 "digest": entry.digest,
+                "method": entry.content.learning.get("method"),
                 "published": entry.published,
                 "bytes": entry.bytes,
                 "late": entry.sources.late,

@@ -78,7 +78,12 @@ def _periods(found: Status) -> Iterator[str]:
     yield f"open period {period.number}: {period.rows} rows, watermark {period.watermark or 'not known'}"
     yield from (f"  {reason}" for reason in period.why)
     yield f"last closed period {found.last_closed or '-'}, last trained {found.last_trained or '-'}"
-    yield "no version yet" if found.version is None else _version(found.version)
+    if found.version is None:
+        yield "no version yet"
+        return
+    yield _version(found.version)
+    if found.version.method is not None:
+        yield f"  made by {found.version.method}" + (f": {found.version.reason}" if found.version.reason else "")
 
 
 def _version(version: VersionStatus) -> str:

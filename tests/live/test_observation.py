@@ -200,6 +200,7 @@ def test_metrics_of_every_stage_are_what_a_foreign_client_counts_on_the_topics(w
     assert found["asmg_versions_published_bytes_total"] == sum(one.content.size for one in made)
     assert found["asmg_event_to_published_seconds_count"] == found["asmg_close_to_published_seconds_count"] == 3
     assert found['asmg_version{state="published"}'] == made[-1].content.version
+    assert found[f'asmg_method{{method="{made[-1].content.learning["method"]}"}}'] == 1
     assert found['asmg_period{state="trained"}'] == found['asmg_period{state="closed"}'] == ROWS // COUNT
     assert found["asmg_open_period_rows"] == ROWS % COUNT
     assert found['asmg_period_stage_seconds_count{stage="training"}'] == 3
@@ -230,6 +231,8 @@ def test_a_period_can_be_followed_by_its_number_through_the_logs_of_all_processe
     ]
     (published,) = [one for one in events if one["event"] == "version-published" and one["period"] == 3]
     assert (published["version"], published["digest"], published["epoch"]) == (2, digest, 1)
+    (trained,) = [one for one in events if one["event"] == "period-trained" and one["period"] == 3]
+    assert trained["method"] in trained["reason"]
     sent = [one for one in events if one["event"] == "segment-sent"]
     written = [one for one in events if one["event"] == "rows-written"]
     for n in range(PARTITIONS):
@@ -271,9 +274,13 @@ def test_status_tells_who_publishes_what_has_come_how_far_and_why_letters_were_r
     version = found["version"]
     assert (version["digest"], version["run"], version["epoch"]) == (last.digest, last.envelope.run, 1)
     assert (version["published"], version["published_period"]) == (3, 4)
+    assert (version["method"], version["reason"]) == tuple(
+        facts[name] for facts, name in ((last.content.learning, "method"), (last.content.decisions, "reason"))
+    )
     assert (found["last_trained"], found["last_closed"]) == (4, 4)
     said = watched.asmg("status").stdout
     assert "window: active since" in said
+    assert f"made by {version['method']}: {version['reason']}" in said
     assert "records of the dead-letter topic: 2 (of the newest: undecodable 2)" in said
 
 

@@ -75,6 +75,7 @@ class OpenPeriodStatus:
 class VersionStatus:
     """The last version made, its period, and up to which number and period the topic has them.
 
+    method: whose candidate it is; reason: why that one, None where no choice was made.
     run, epoch: of the version that lies last on the topic; None where it was not read.
     """
 
@@ -83,6 +84,8 @@ class VersionStatus:
     period: int | None
     published: int
     published_period: int | None
+    method: str | None
+    reason: str | None
     run: str | None = None
     epoch: int | None = None
 
@@ -198,9 +201,21 @@ def _version(store: StoreView) -> VersionStatus | None:
     head = store.head()
     if head is None:
         return None
-    periods = {entry.number: entry.content.period.number for entry in store.versions()}
-    published = store.last_published
-    return VersionStatus(*head, periods.get(head[0]), published, periods.get(published))
+    kept = {entry.number: entry.content for entry in store.versions()}
+    periods = {number: content.period.number for number, content in kept.items()}
+    published, last = store.last_published, kept.get(head[0])
+    return VersionStatus(
+        *head,
+        periods.get(head[0]),
+        published,
+        periods.get(published),
+        _text(last.learning.get("method") if last else None),
+        _text(last.decisions.get("reason") if last else None),
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _sent_by(version: VersionStatus | None, envelope: Envelope | None) -> VersionStatus | None:

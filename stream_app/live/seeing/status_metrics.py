@@ -104,6 +104,8 @@ def _periods(found: Status) -> Iterator[Metric]:
         (("published",), version.published if version else 0),
     ]
     yield _gauge("version", "Number of the last version that has come so far.", made, "state")
+    serving = [((version.method,), 1)] if version and version.method else []
+    yield _gauge("method", "The update method whose candidate the last version is.", serving, "method")
     yield _gauge("window_active", "Whether this worker has the window.", [((), found.window.active)])
     stage = found.trainer.stage if found.trainer.running else "stopped"
     yield _gauge("trainer_stage", "What the trainer does.", [((stage,), 1)], "stage")

@@ -119,6 +119,7 @@ def _told(updated: Updated, publisher: Publisher) -> LearnerState:
         version=version,
         stage=updated.outcome.stage,
         method=updated.outcome.method,
+        reason=updated.outcome.decisions.get("reason"),
         auc=score.auc if score else None,
         log_loss=score.log_loss if score else None,
         seconds=sum(updated.seconds.values()),
