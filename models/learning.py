@@ -48,7 +48,9 @@ class LearningSettings:
     def __post_init__(self) -> None:
         names = [method.method for method in self.methods]
         if not names or len(set(names)) != len(names):
-            raise ValueError(f"methods must name each method once, got {names}")
+            raise ValueError(
+                f"methods must name each method once, got {names}; compare variants of one in runs of their own"
+            )
         if AUTO in names:
             raise ValueError(f"{AUTO} selects among methods and is none itself: name it in serve")
         if self.serve not in (AUTO, *names):

@@ -90,7 +90,10 @@ def test_replay_takes_it_as_it_is(here: Path, capsys: pytest.CaptureFixture[str]
 def test_an_implicit_stream_has_no_column_of_probabilities(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["generate", "stream.parquet", *SIZES, "--implicit", "--drift", "none"]) == 0
     assert parquet.read_schema("stream.parquet").names == ["user_id", "item_id", "timestamp", "label"]
-    assert capsys.readouterr().out == "stream.parquet: 900 interactions over 3 days, no drift, positives only\n"
+    said = capsys.readouterr().out
+    assert said.startswith("stream.parquet: 900 interactions over 3 days, no drift, positives only\n")
+    assert "--negatives 1" in said
+    assert "--truth" not in said
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,12 @@ def test_a_serving_process_reads_the_file_of_the_worker_and_leaves_its_sections_
             "must be auto or one of the methods ['iu'], got 'asmg'",
         ),
         ("[learning]\nmethods = 'iu,auto'\nserve = 'iu'", "learning.methods", "take auto out or set serve to it too"),
+        (
+            "[learning]\nmethods = 'iu,auto'",
+            "learning.methods",
+            "name others too, or auto alone",
+        ),
+        ("[learning]\nmethods = 'iu,atuo'", "learning.methods", "and auto, which chooses among them"),
         ("[learning.selection]\nhalf_life = 0", "learning.selection.half_life", "periods above 0, got 0.0"),
         ("[learning.selection]\ncandidates = ['asmg']", "learning", "selection.candidates must be among the methods"),
         ("learning = 3", "learning", "dictionary"),

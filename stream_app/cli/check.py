@@ -129,7 +129,10 @@ def _made(arguments: argparse.Namespace, section: str, key: str, built_in: Any) 
     from stream_app.settings.sources import from_pairs
     from stream_app.versions.manifest import problem
 
-    name, settings, where = arguments.name, from_pairs(arguments.settings), f"learning.{section}"
+    name, where = arguments.name, f"learning.{section}"
+    if unclear := [one for one in arguments.settings if "=" not in one]:
+        raise SettingsError(unclear[0], "is no setting of it", "write KEY=VALUE, such as width=8")
+    settings = from_pairs(arguments.settings)
     kinds = {get_args(get_type_hints(kind)[key])[0]: kind for kind in get_args(built_in)}
     if not is_own(name) and name not in kinds:
         raise SettingsError(where, f"there is no {name}", f"there are {', '.join(kinds)}, and package.module:Class")

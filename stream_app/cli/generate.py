@@ -64,6 +64,13 @@ def run(arguments: argparse.Namespace) -> None:
         + (f"{kinds} drift of strength {settings.strength:g}" if kinds else "no drift")
         + (", positives only" if settings.implicit else f", label noise {settings.label_noise:g}")
     )
+    for made, option in (
+        (settings.implicit, "--negatives 1 (backtest, replay) draws the negatives"),
+        (not settings.implicit, "--truth probability (backtest) shows the regret"),
+        (settings.categories, "--set records.categories=categories lets a model learn from the categories"),
+    ):
+        if made:
+            print(f"  {option}")
 
 
 def _settings(arguments: argparse.Namespace) -> SyntheticSettings:

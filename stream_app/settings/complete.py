@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from models.learning import LearningSettings, paper
 from models.parameters import CATEGORY
-from models.selection import AUTO
+from models.selection import AUTO, PLAIN
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.replay import ReplaySettings
 from stream_app.settings.ingest import IngestSettings
@@ -33,6 +33,8 @@ def _learning(value: Any) -> Any:
         raise ValueError(
             f"methods name {AUTO}, but serve is {value['serve']!r}: take {AUTO} out or set serve to it too"
         )
+    if given["methods"] == [{"method": PLAIN}]:
+        raise ValueError(f"methods give {AUTO} nothing to choose from but {PLAIN}: name others too, or {AUTO} alone")
     if not given["methods"]:  # "auto" alone: among the usual ones
         del given["methods"]
     return given | {"serve": AUTO}

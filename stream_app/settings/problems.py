@@ -88,6 +88,8 @@ def _problem(detail: ErrorDetails, kind: type[Any]) -> tuple[str, str, str]:
     if detail["type"] == "literal_error" and (section := _NAMED.get(path[-1])):
         key = ".".join(path[: path.index(section) + 1])
         there = [*_tags(kind, section, path[-1]), 'your own as "package.module:Class"']
+        if section == "methods":
+            there.append("and auto, which chooses among them")
         return (
             key,
             f"there is no {section.removesuffix('s').replace('_', ' ')} {detail['input']!r}",

@@ -41,7 +41,7 @@ def test_a_study_file_says_the_methods_and_the_end_says_what_was_found(
     [
         (["--methods", "iu,magic"], "there is no method 'magic'"),
         (["--methods", ""], "there is no method ''"),
-        (["--methods", "iu,iu"], "must name each method once"),
+        (["--methods", "iu,iu"], "must name each method once, got ['iu', 'iu']; compare variants of one in runs of"),
         (["--periods", "10"], "--periods 10 leaves no other"),
         (["--set", "learning.serve=magic"], "serve"),
         (["--truth", "nothing", "--periods", "20"], "has no column 'nothing'"),

@@ -64,6 +64,11 @@ def test_somebodys_own_method_is_checked_with_its_settings(capsys: pytest.Captur
     assert capsys.readouterr().out.splitlines()[:2] == ["✓ state-can-be-stored", "✓ leaves-its-arguments-alone"]
 
 
+def test_a_setting_without_its_name_is_told_how_to_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-model", "law_net:Net", "3"]) == 2
+    assert capsys.readouterr().err == "asmg: setting 3: is no setting of it; write KEY=VALUE, such as width=8\n"
+
+
 def test_a_broken_law_is_told_and_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-method", "law_mine:Damped", "share=2", "--only", "leaves-its-arguments-alone"]) == 2
     said = capsys.readouterr()
