@@ -16,7 +16,7 @@ from stream_app.cli.main import parser
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
-COPIED = ("models", "stream_app", "tests/laws", "tests/conftest.py", "pyproject.toml")
+COPIED = ("models", "stream_app", "tests/laws", "tests/conftest.py", "tests/own_modules.py", "pyproject.toml")
 ASMG = "from stream_app.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
 
 

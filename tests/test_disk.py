@@ -43,7 +43,7 @@ def replayed(recording: Path, out: Path) -> list[PeriodResult]:
     return list(replay(str(recording), SETTINGS, out))
 
 
-@pytest.mark.parametrize(("full", "size"), [("journal", 60_000), ("store", 600_000), ("versions", 40_000)])
+@pytest.mark.parametrize(("full", "size"), [("journal", 60_000), ("store", 300_000), ("versions", 40_000)])
 def test_on_a_full_disk_a_replay_ends_and_with_room_it_goes_on_to_the_same_versions(
     recording: Path, whole: Versions, tmp_path: Path, full: str, size: int
 ) -> None:
