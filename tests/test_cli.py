@@ -270,6 +270,14 @@ def test_status_without_a_broker_says_what_it_can_and_ends_with_4(
     assert json.loads(capsys.readouterr().out)["open_period"]["rows"] == 0
 
 
+@pytest.mark.parametrize("candidates", ['["magic"]', '["iu", "iu"]'])
+def test_a_wrong_candidate_of_auto_is_refused_by_its_setting(
+    candidates: str, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["replay", str(recording), "--set", f"learning.selection.candidates={candidates}"]) == 2
+    assert "setting learning.selection.candidates: must" in one_line(capsys.readouterr().err)
+
+
 def test_new_run_forgets_the_replay_and_nothing_else(
     recording: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

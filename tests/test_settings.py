@@ -158,7 +158,7 @@ def test_a_serving_process_reads_the_file_of_the_worker_and_leaves_its_sections_
         ),
         ("[learning]\nmethods = 'iu,atuo'", "learning.methods", "and auto, which chooses among them"),
         ("[learning.selection]\nhalf_life = 0", "learning.selection.half_life", "periods above 0, got 0.0"),
-        ("[learning.selection]\ncandidates = ['asmg']", "learning", "selection.candidates must be among the methods"),
+        ("[learning.selection]\ncandidates = ['asmg']", "learning.selection.candidates", "must be among the methods"),
         ("learning = 3", "learning", "dictionary"),
         ("[periods]\nby = 'x'", "periods.by", "'count', 'time'"),
         ("[periods]\nby = 'time'", "periods.length", "must be given"),

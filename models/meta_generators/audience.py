@@ -5,7 +5,7 @@ Rules:
    table], zeros for an empty history: what the base model is told about the user, and nothing of the target.
 2. S = Σ v over the positive samples of all periods so far in which the item is the target, c = how many these are; the
    audience of an item is S / (c + 1). So an item nobody has liked, and one born later, has zeros, and few likes say
-   little.
+   little. Where c would pass 1,000, both are scaled down to that: a stream that never ends cannot freeze an audience.
 3. A period enters with the snapshot before it, those of pretraining with the snapshot that pretraining ended with. What
    is in S is not looked up again, however the rows of these users move later: no sample has to be kept.
 

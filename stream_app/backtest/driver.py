@@ -52,7 +52,7 @@ def backtest(
     with on_disk(study.out), closing(Journal.open(study.journal, study.fixed(digest))) as journal:
         told(0, 0, "reading the recording")
         build(journal, study)
-        periods = _checked(journal, study)
+        periods, floor = _checked(journal, study), floor_of(study, journal)
         runs = {seed: run for seed in study.seeds if (run := finished(study, seed)) is not None}
         left = [seed for seed in study.seeds if seed not in runs]
         if runs:
@@ -61,7 +61,7 @@ def backtest(
         run_jobs(command, left, at_once, _variables(study), heard)
         told(*heard.steps, "writing the report")
         runs |= {seed: _run_of(study, seed) for seed in left}
-        found, floor = [runs[seed] for seed in study.seeds], floor_of(study, journal)
+        found = [runs[seed] for seed in study.seeds]
         return _written(study.out, report_of(study, found, rows(study.recording), digest, floor))
 
 

@@ -120,8 +120,10 @@ def _study(arguments: argparse.Namespace) -> tuple[Study, bool]:
     settings = replay_settings(arguments, _FLAGS, arguments.rows)
     learning, given = settings.learning, arguments.seeds
     joined = not any(isinstance(method, Iu) for method in learning.methods)
-    if joined:
-        settings = replace(settings, learning=replace(learning, methods=(Iu(), *learning.methods)))
+    if joined:  # to be compared with; auto still chooses among those that were named, as it would in a replay
+        selection = replace(learning.selection, candidates=learning.candidates)
+        learning = replace(learning, methods=(Iu(), *learning.methods), selection=selection)
+        settings = replace(settings, learning=learning)
     seeds = tuple(range(learning.seed, learning.seed + given)) if isinstance(given, int) else given
     out = arguments.out or Path(f"{arguments.file.stem}-backtest")
     ranking = RankingSettings(k=arguments.ranking) if arguments.ranking else None

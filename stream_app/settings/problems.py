@@ -83,7 +83,7 @@ def _problem(detail: ErrorDetails, kind: type[Any]) -> tuple[str, str, str]:
     if detail["type"] == "union_tag_invalid":
         return f"{key}.by", "is none of the kinds", f"there are: {detail['ctx']['expected_tags']}"
     first, _, rest = message.partition(" ")
-    if detail["type"] == "value_error" and first.rstrip(":") in known_names(kind, path):
+    if detail["type"] == "value_error" and first.rstrip(":").partition(".")[0] in known_names(kind, path):
         return f"{key}.{first.rstrip(':')}", rest, ""
     if detail["type"] == "literal_error" and (section := _NAMED.get(path[-1])):
         key = ".".join(path[: path.index(section) + 1])

@@ -534,6 +534,13 @@ def test_a_truth_that_says_no_floor_is_refused_before_anything(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_truth_with_a_number_that_is_no_probability_is_refused_before_any_job(tmp_path: Path) -> None:
+    wrong = {"likely": np.where(np.arange(len(stream())) == ROWS, 1.5, TRUTH["likely"])}
+    what = study(write(tmp_path / "wrong.parquet", stream(), **wrong), tmp_path / "out")
+    with pytest.raises(BadInput, match=r"'likely': a true probability must be between 0 and 1, is 1\.5"):
+        backtest(what, ["/no/such/program"], 1)
+
+
 def test_a_recording_out_of_order_has_no_floor(tmp_path: Path) -> None:
     rows = stream()
     late = write(tmp_path / "late.parquet", rows.select(np.roll(np.arange(len(rows)), ROWS)), **TRUTH)

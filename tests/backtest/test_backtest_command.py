@@ -33,6 +33,7 @@ def test_a_study_file_says_the_methods_and_the_end_says_what_was_found(
     report = json.loads((here / "stream-backtest" / "report.json").read_text())
     assert report["seeds"] == [4]
     assert report["methods"] == ["iu", "asmg-averaged", "auto"]
+    assert {period["chosen"] for period in report["runs"][0]["periods"]} == {None, "asmg-averaged"}
     assert [method.get("hidden") for method in report["settings"]["learning"]["methods"]] == [None, 2]
 
 
