@@ -245,6 +245,16 @@ def test_the_verdict_gives_its_numbers() -> None:
     assert "It served row-statistics in 75%, iu in 25% of the periods." in verdict(Numbers(given), "auto").sentence
 
 
+def test_what_did_exactly_what_the_baseline_did_is_not_called_chance() -> None:
+    """As auto does where it served iu throughout."""
+    given = report(methods=("iu", "auto"))
+    for metric in ("log_loss", "auc"):
+        given["summary"]["auto"]["gain"][metric] = dict.fromkeys(("mean", "low", "high", "worst", "best"), 0.0)
+    found = verdict(Numbers(given), "auto")
+    assert found.word == "no difference"
+    assert found.sentence.startswith("Log loss the same as that of iu; AUC the same as that of iu.")
+
+
 def test_values_of_a_page_are_those_of_the_report() -> None:
     given = report(seeds=(0, 4), periods=7)
     numbers = Numbers(given)

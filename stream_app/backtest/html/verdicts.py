@@ -92,6 +92,8 @@ def _clause(metric: str, direction: str, gain: Mapping[str, float | None]) -> st
         return ""
     if direction == UNKNOWN:
         return f"{name} {signed(mean)}, too little data for an interval"
+    if not any(gain.values()):
+        return f"{name} the same as that of {PLAIN}"
     interval = f"95 %: {signed(gain['low'])} to {signed(gain['high'])}"
     if direction == SAME:
         return f"{name} {signed(mean)}, which may be chance ({interval})"
