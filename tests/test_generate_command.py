@@ -108,6 +108,7 @@ def test_an_implicit_stream_has_no_column_of_probabilities(here: Path, capsys: p
         (["--drift", ""], "--drift: '' is none of sudden, gradual, recurring"),
         (["--seed", "-1"], "--seed: must be at least 0, is -1"),
         (["--implicit", "--label-noise", "0.1"], "--label-noise: an implicit stream has no labels to turn round"),
+        (["--drift", "sudden,sudden"], "--drift: must name each kind once, is sudden,sudden"),
         (["--drift", "none", "--strength", "1"], "--strength: there is no drift with --drift none"),
     ],
 )

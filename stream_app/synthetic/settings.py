@@ -52,3 +52,5 @@ class SyntheticSettings:
         for kind in self.drift:
             if kind not in DRIFTS:
                 raise ValueError(f"drift: {kind!r} is none of {', '.join(DRIFTS)}")
+        if len(set(self.drift)) < len(self.drift):
+            raise ValueError(f"drift: must name each kind once, is {','.join(self.drift)}")
