@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from stream_app.backtest.job import PRETRAINING, At, finished
+from stream_app.backtest.job import PRETRAINING, At, clear, finished
 from stream_app.backtest.jobs import run_jobs
 from stream_app.backtest.report import report_of, table_of
 from stream_app.backtest.study import DEAD_LETTERS, PAGE, REPORT, TABLE, Study, write_whole
@@ -54,6 +54,8 @@ def backtest(
         build(journal, study)
         periods, floor = _checked(journal, study), floor_of(study, journal)
         runs = {seed: run for seed in study.seeds if (run := finished(study, seed)) is not None}
+        for seed in runs:
+            clear(study, seed)
         left = [seed for seed in study.seeds if seed not in runs]
         if runs:
             say(f"finished before: seed {', '.join(map(str, runs))}")

@@ -67,7 +67,12 @@ def run_seed(study: Study, seed: int, told: Told = lambda at: None, save_every: 
         log = stack.enter_context(closing(ResultLog(directory / LOG, PeriodScores)))
         _Job(study, seed, journal, store, log, told, save_every).run()
         store.close()
-        shutil.rmtree(directory / STORE)
+        clear(study, seed)
+
+
+def clear(study: Study, seed: int) -> None:
+    """Remove what a finished seed was made with, if it is still there: its job may have been killed before it did."""
+    shutil.rmtree(study.directory(seed) / STORE, ignore_errors=True)
 
 
 def finished(study: Study, seed: int) -> dict[str, Any] | None:

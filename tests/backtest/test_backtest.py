@@ -293,6 +293,16 @@ def journal_of(what: Study) -> None:
         build(journal, what)
 
 
+def test_killed_between_its_run_and_the_end_a_seed_leaves_no_store(
+    whole: tuple[Study, dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copytree(whole[0].out, tmp_path / "out")
+    what = replace(whole[0], out=tmp_path / "out")
+    Store.open(what.directory(3) / "store", {}, keep=1).close()
+    backtest(what, ["/no/such/program"], 1)
+    assert not (what.directory(3) / "store").exists()
+
+
 def test_finished_seeds_are_not_done_again_whatever_is_asked_about_them(
     whole: tuple[Study, dict[str, Any]], tmp_path: Path
 ) -> None:
