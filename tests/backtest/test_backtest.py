@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -320,9 +320,12 @@ def test_finished_seeds_are_not_done_again_whatever_is_asked_about_them(
 
 
 def jobs_of(parent: int) -> list[int]:
-    """The process ids of its children."""
-    tasks = Path(f"/proc/{parent}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    """The process ids of its children; a thread may end while one looks."""
+    found: list[int] = []
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def gone(process: int) -> bool:
