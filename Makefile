@@ -27,7 +27,7 @@ demo: install ## The whole chain on a generated stream, in about two minutes
 	$(BIN)/python -m deploy.demo
 
 test: install ## All tests, with a real broker (under 10 minutes on 2 cores)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile  # one more than cores: a third of the time tests wait for brokers and processes
 
 check: $(STAMP) ## Style, types, import rules
 	$(BIN)/ruff check .
