@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,12 +24,12 @@ from models.update_methods.row_statistics import RowStatistics
 
 
 @dataclass(frozen=True)
-class Viewed(RowStatistics):
+class Viewed(RowStatistics, ABC):
     """Trains on, and generates from, a view of the statistics; keeps the true ones."""
 
+    @abstractmethod
     def view(self, statistics: Statistics) -> Statistics:
         """What the generator is shown."""
-        raise NotImplementedError
 
     def train(self, state, base, window, targets, seed, period):
         """As the real one."""
