@@ -27,11 +27,11 @@ from models.item_categories import ItemCategories
 from models.parameters import CATEGORY, ITEM, USER
 from models.samples import Batch, shifted
 from stream_app.errors import SchemaMismatch, SettingsError
-from stream_app.versions.fitness import check_tensors
+from stream_app.serving.computing import BASE_MODEL_SETTINGS, settings_text
+from stream_app.serving.networks.network import Floats, Lookups, Network
+from stream_app.versions.fitness import check_tensors, taken
 from stream_app.versions.manifest import Content
 from stream_app.versions.model_version import ModelVersion
-from stream_app.versions.networks.network import Floats, Lookups, Network, taken
-from stream_app.versions.serving import BASE_MODEL_SETTINGS, settings_text
 from stream_app.versions.tensors import TensorSpec
 
 _COLUMNS = {USER: "users", ITEM: "items", CATEGORY: "categories"}

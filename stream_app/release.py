@@ -11,10 +11,10 @@ from models.learning import LearningSettings, machine_class
 from models.metrics import Score
 from models.selection import AUTO
 from stream_app.events.periods import UpdatePeriod
+from stream_app.serving.computing import BASE_MODEL_SETTINGS, settings_text
 from stream_app.versions.columns import ids_to_tensors, item_categories_to_tensors
 from stream_app.versions.manifest import Period, Plain, Rows
 from stream_app.versions.model_version import ModelVersion, build
-from stream_app.versions.serving import BASE_MODEL_SETTINGS, settings_text
 from stream_app.versions.tensors import Array
 
 _METRICS = ("auc", "log_loss", "auc_seen_items", "log_loss_seen_items")  # those of the format (docs/model-version.md)

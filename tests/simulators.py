@@ -135,10 +135,7 @@ class MemoryReader:
         begin, self._position = self._position, len(self._sink.log)
         yield from self._sink.log[begin : self._position]
 
-    def __enter__(self) -> MemoryReader:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         pass
 
 

@@ -18,13 +18,13 @@ from models.samples import Batch
 from stream_app.errors import SchemaMismatch, SettingsError
 from stream_app.module_serving import ModuleServing
 from stream_app.replay import replay
+from stream_app.serving.model import ServingModel
 from stream_app.settings.complete import Settings
 from stream_app.settings.load import load
-from stream_app.sinks import DirectorySink
+from stream_app.sinks.directory import DirectorySink
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.versions.assembler import assembled
 from stream_app.versions.model_version import ModelVersion
-from stream_app.versions.scoring import ServingModel
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "din"
 README = (EXAMPLE / "README.md").read_text()
@@ -57,7 +57,7 @@ def versions(replayed: Path) -> list[ModelVersion]:
 
 
 def assembled_by(replayed: Path, serving: ModuleServing) -> list[ModelVersion]:
-    return list(assembled(DirectorySink(replayed / "out" / "versions").read(), "default", serving=serving))
+    return list(assembled(DirectorySink(replayed / "out" / "versions").read(), "default", serving))
 
 
 def test_every_method_runs_over_it_and_every_version_names_it(replayed: Path) -> None:
@@ -82,7 +82,7 @@ def test_left_and_gone_on_with_in_another_process_the_bytes_are_the_same(
             assert len(list(islice(results, stopped_after))) == stopped_after
     again = DirectorySink(replayed / "again" / "versions").read()
     serving = ModuleServing("din:Din", SETTINGS)
-    assert [v.digest for v in assembled(again, "default", serving=serving)] == [v.digest for v in versions(replayed)]
+    assert [v.digest for v in assembled(again, "default", serving)] == [v.digest for v in versions(replayed)]
 
 
 def test_served_by_ids_it_answers_as_it_did_in_training(replayed: Path) -> None:

@@ -18,10 +18,10 @@ from models.update_methods.iu import Iu
 from stream_app.events.record import RecordSettings
 from stream_app.module_serving import ModuleServing
 from stream_app.replay import replay
-from stream_app.sinks import DirectorySink
+from stream_app.serving.model import ServingModel
+from stream_app.sinks.directory import DirectorySink
 from stream_app.versions.assembler import assembled
 from stream_app.versions.model_version import ModelVersion
-from stream_app.versions.scoring import ServingModel
 
 BASE = Module("own_modules:WithCategories")
 NAMES = ("comic", "news", "song")
@@ -40,7 +40,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> ModelVersion:
     out: Path = tmp_path_factory.mktemp("categories")
     list(replay([rows], settings, out))
     serving = ModuleServing("own_modules:WithCategories")
-    return list(assembled(DirectorySink(out / "versions").read(), "default", serving=serving))[-1]
+    return list(assembled(DirectorySink(out / "versions").read(), "default", serving))[-1]
 
 
 def test_served_by_ids_it_looks_up_the_categories_that_the_version_says(version: ModelVersion) -> None:

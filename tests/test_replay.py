@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,9 +33,10 @@ from stream_app.events.watermark import Late
 from stream_app.replay import PeriodResult, replay
 from stream_app.replay.recording import equal_periods
 from stream_app.replay.report import Rest, summary, totals
+from stream_app.serving.computing import NumpyServing
+from stream_app.serving.model import ServingModel
 from stream_app.sinks.directory import DirectorySink
 from stream_app.versions.assembler import assembled
-from stream_app.versions.scoring import ServingModel
 
 METHODS = ("iu", "row-statistics", "auto")
 
@@ -478,8 +480,8 @@ def test_a_subscriber_scores_the_next_period_by_ids_alone_as_the_replay_reports(
     """The version before knows which categories an item had then, and nothing of items born since."""
     out, _, results = tagged
     rows = stream().canonical()
-    with DirectorySink(out / "versions", "default").reader() as reader:
-        versions = list(assembled(reader.poll(0), "default"))
+    with closing(DirectorySink(out / "versions", "default").reader()) as reader:
+        versions = list(assembled(reader.poll(0), "default", NumpyServing()))
     for version, scored in zip(versions, results[2:], strict=False):
         at = range((scored.period - 1) * ROWS, scored.period * ROWS)
         histories = [

@@ -29,7 +29,7 @@ from stream_app.events.record import RecordSettings
 from stream_app.live.state_directory import STORE
 from stream_app.live.training.window_status import read_window
 from stream_app.produce import produce
-from stream_app.sinks import KafkaSink
+from stream_app.sinks.kafka import KafkaSink
 from stream_app.store.view import StoreView
 from stream_app.versions.messages import Manifest
 

@@ -17,8 +17,8 @@ from models.interactions import Interactions
 from models.randomness import rng
 from models.samples import Samples
 from models.sampling import SamplerState, sample
+from stream_app.serving.model import sigmoid
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
-from stream_app.versions.scoring import sigmoid
 
 PERIODS, SEED, NEGATIVES = 31, 0, 1
 

@@ -18,8 +18,8 @@ from rich.text import Text
 from models.selection import AUTO
 from stream_app.replay.picture import draw
 from stream_app.replay.results import PeriodResult
+from stream_app.serving.model import ServingModel
 from stream_app.subscriber import ModelSubscriber
-from stream_app.versions.scoring import ServingModel
 
 SHOWN = 14
 CANDIDATES = 100

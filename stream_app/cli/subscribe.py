@@ -14,8 +14,8 @@ from stream_app.cli.options import Commands, command, positive, serving_settings
 from stream_app.errors import Unavailable
 
 if TYPE_CHECKING:
+    from stream_app.serving.model import ServingModel
     from stream_app.subscriber import Health
-    from stream_app.versions.scoring import ServingModel
 
 _LOOK = 0.2  # seconds: how long Ctrl-C may have to wait
 

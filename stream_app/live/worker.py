@@ -24,7 +24,7 @@ from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.supervisor import Child, end_with_parent, leave, supervise
 from stream_app.live.until_end import UntilEnd
 from stream_app.live.worker_settings import WorkerSettings
-from stream_app.sinks import KafkaSink
+from stream_app.sinks.kafka import KafkaSink
 from stream_app.store import view
 from stream_app.store.journal_view import JournalView
 from stream_app.store.layout import check_fixed, open_beside

@@ -12,7 +12,6 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Self
 
 from stream_app.errors import IncompatibleState, VersionRejected, on_disk
 from stream_app.versions.head import Head, head_of
@@ -139,11 +138,8 @@ class DirectoryReader:
             self._seen.add(folder.name)
             yield from _messages(folder)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
+    def close(self) -> None:
+        """Nothing is held open."""
 
 
 def _messages(folder: Path) -> Iterator[Message]:

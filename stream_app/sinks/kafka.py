@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 from kafka import KafkaProducer
@@ -99,7 +99,7 @@ class KafkaSink:
 
     def read(self, after: int = 0) -> Iterator[Message]:
         """Up to what is committed now; see `VersionSink.read`."""
-        with self.reader() as reader:
+        with closing(self.reader()) as reader:
             for key, value in reader.until_end():
                 if _number(key) > after:
                     yield key, value

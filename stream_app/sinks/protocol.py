@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, Self
+from typing import Protocol
 
 from stream_app.versions.head import Head
 from stream_app.versions.manifest import Envelope
@@ -12,7 +12,7 @@ from stream_app.versions.model_version import ModelVersion
 
 
 class VersionReader(Protocol):
-    """Follows a place from its beginning on: what is there, then what comes. One thread; closed by `with`."""
+    """Follows a place from its beginning on: what is there, then what comes. One thread."""
 
     def poll(self, timeout: float) -> Iterator[Message]:
         """The messages that are new since the last call, in order; waits up to `timeout` seconds for the first.
@@ -21,9 +21,9 @@ class VersionReader(Protocol):
         """
         ...
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *error: object) -> None: ...
+    def close(self) -> None:
+        """Lets go of what reading needs."""
+        ...
 
 
 class VersionSink(Protocol):

@@ -27,17 +27,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from stream_app.errors import DigestMismatch, SchemaMismatch, StaleEpoch, VersionGap, VersionRejected
 from stream_app.versions.fitness import check_values
-from stream_app.versions.manifest import MAX_CHUNKS
+from stream_app.versions.manifest import MAX_CHUNKS, Content
 from stream_app.versions.messages import Key, Manifest, Message
 from stream_app.versions.model_version import ModelVersion, join
-from stream_app.versions.serving import NumpyServing, Serving
 from stream_app.versions.tensors import CHUNK_BYTES
 
 MAX_BYTES = 4 << 30
 _KNOWN = 65_536  # served versions remembered, to tell a repeat from a forgery; 100 bytes each
+
+
+class Judge(Protocol):
+    """Whoever is to serve the versions says which ones it can (rule 2); `stream_app.serving` has them."""
+
+    def check(self, content: Content) -> None:
+        """Called with each manifest, before its chunks are collected.
+
+        Raises SchemaMismatch unless the tensors that it lists are those of a base model that this can compute.
+        """
 
 
 @dataclass
@@ -61,14 +71,13 @@ class _Held:
 class Assembler:
     """See the module's rules. Not thread-safe: one thread feeds it."""
 
-    def __init__(self, model: str, max_bytes: int = MAX_BYTES, serving: Serving | None = None) -> None:
+    def __init__(self, model: str, judge: Judge, max_bytes: int = MAX_BYTES) -> None:
         """`model`: the name that envelopes must carry.
 
-        `max_bytes`: largest version, and largest memory for held chunks. `serving`: whose tensors are fit (rule 2);
-        numpy's, if none is given.
+        `max_bytes`: largest version, and largest memory for held chunks.
         """
         self.model, self.max_bytes = model, max_bytes
-        self._serving: Serving = serving or NumpyServing()
+        self._judge = judge
         self.epoch = 0
         self.served: Manifest | None = None
         self._known: dict[int, str] = {}
@@ -137,7 +146,7 @@ class Assembler:
             raise SchemaMismatch(content.version, f"is of model {manifest.envelope.model!r}, not {self.model!r}")
         if content.size > self.max_bytes:
             raise SchemaMismatch(content.version, f"has {content.size} bytes, the limit is {self.max_bytes}")
-        self._serving.check(content)
+        self._judge.check(content)
         if not self._admitted(manifest):
             if self._held is not None and self._held.version == content.version:
                 self._held = None
@@ -237,10 +246,10 @@ class Assembler:
 
 
 def assembled(
-    messages: Iterable[Message], model: str, max_bytes: int = MAX_BYTES, serving: Serving | None = None
+    messages: Iterable[Message], model: str, judge: Judge, max_bytes: int = MAX_BYTES
 ) -> Iterator[ModelVersion]:
     """Every version in `messages`, in their order. Raises `VersionRejected` at the first that may not be served."""
-    assembler = Assembler(model, max_bytes, serving)
+    assembler = Assembler(model, judge, max_bytes)
     for key, value in messages:
         version = assembler.feed(key, value)
         if version is not None:

@@ -13,11 +13,19 @@ from stream_app.errors import SchemaMismatch
 from stream_app.versions.columns import distinct, ids_from_tensors, item_categories_from_tensors
 from stream_app.versions.manifest import Content
 from stream_app.versions.model_version import ModelVersion
-from stream_app.versions.networks.network import taken
 from stream_app.versions.tensors import TensorSpec
 
 CheckParameters = Callable[[dict[str, TensorSpec], Mapping[str, int]], None]
-"""`NumpyNetwork.check`: takes a base model's tensors out of the specs, given the rows of each kind of id."""
+"""`NumpyNetwork.check` of `stream_app.serving`: takes a base model's tensors out of the specs, given the rows of each
+kind of id."""
+
+
+def taken(specs: dict[str, TensorSpec], name: str, dtype: str, rank: int) -> TensorSpec:
+    """Take the tensor `name` out of `specs`. Raises ValueError when it is of another type, KeyError without it."""
+    spec = specs.pop(name)
+    if spec.dtype != dtype or len(spec.shape) != rank:
+        raise ValueError(f"tensor {name} is {spec.dtype}{list(spec.shape)}, expected {dtype} with {rank} dimensions")
+    return spec
 
 
 def check_tensors(content: Content, check: CheckParameters) -> None:

@@ -24,7 +24,7 @@ from stream_app.live.training import trainer
 from stream_app.live.training.window_status import confirm_window, note_window, read_window
 from stream_app.live.worker import Role
 from stream_app.live.worker_settings import WorkerSettings
-from stream_app.sinks import KafkaSink
+from stream_app.sinks.kafka import KafkaSink
 from stream_app.store.states import Store
 
 Start = Callable[[WorkerSettings, Role], Any]

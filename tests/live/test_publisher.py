@@ -20,7 +20,7 @@ from stream_app.live.training import publisher as publisher_module
 from stream_app.live.training.publisher import Publisher
 from stream_app.live.worker import stage_of
 from stream_app.live.worker_settings import WorkerSettings
-from stream_app.sinks import KafkaSink
+from stream_app.sinks.kafka import KafkaSink
 from stream_app.store.journal import Journal
 from stream_app.store.states import Store
 from stream_app.versions.messages import PROGRESS_KEY, Manifest

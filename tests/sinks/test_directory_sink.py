@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import msgpack
@@ -14,8 +15,8 @@ import pytest
 from simulators import chain, envelope, tiny_version
 
 from stream_app.errors import DigestMismatch, IncompatibleState
-from stream_app.sinks import DirectorySink
-from stream_app.sinks.directory import MANIFEST, TENSORS
+from stream_app.serving.computing import NumpyServing
+from stream_app.sinks.directory import MANIFEST, TENSORS, DirectorySink
 from stream_app.versions.assembler import assembled
 
 CHAIN = chain(3)
@@ -45,20 +46,20 @@ def test_what_a_killed_writer_leaves_is_not_a_version_and_is_removed(tmp_path: P
     left.mkdir()
     (left / TENSORS).write_bytes(b"half of it")
     reader = DirectorySink(tmp_path)
-    assert [v.number for v in assembled(reader.read(), "default")] == [1]
+    assert [v.number for v in assembled(reader.read(), "default", NumpyServing())] == [1]
     assert reader.head().version == 1
     sink = DirectorySink(tmp_path)
     sink.open()
     assert not left.exists()
     sink.write(CHAIN[1], envelope())
-    assert [v.number for v in assembled(reader.read(), "default")] == [1, 2]
+    assert [v.number for v in assembled(reader.read(), "default", NumpyServing())] == [1, 2]
 
 
 WRITER = """
 import sys
 from pathlib import Path
 from simulators import envelope, tiny_version
-from stream_app.sinks import DirectorySink
+from stream_app.sinks.directory import DirectorySink
 
 sink, parent = DirectorySink(Path(sys.argv[1])), ""
 sink.open()
@@ -78,7 +79,7 @@ def test_kill_at_any_moment_leaves_only_whole_versions(tmp_path: Path) -> None:
         assert writer.stdout is not None
         printed = [int(writer.stdout.readline()) for _ in range(20)][-1]
         writer.send_signal(signal.SIGKILL)
-    there = [version.number for version in assembled(DirectorySink(tmp_path).read(), "default")]
+    there = [version.number for version in assembled(DirectorySink(tmp_path).read(), "default", NumpyServing())]
     assert there == list(range(1, len(there) + 1))
     assert len(there) >= printed, "what was reported as written is there"
 
@@ -90,7 +91,7 @@ def test_a_damaged_file_is_refused_when_read(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     with pytest.raises(DigestMismatch):
-        list(assembled(sink.read(), "default"))
+        list(assembled(sink.read(), "default", NumpyServing()))
 
 
 @pytest.mark.parametrize("damage", [b"", b"torn"])
@@ -112,7 +113,7 @@ def test_reading_makes_no_directory(tmp_path: Path) -> None:
     sink = DirectorySink(tmp_path / "none")
     assert list(sink.read()) == []
     assert sink.head().version == 0
-    with sink.reader() as reader:
+    with closing(sink.reader()) as reader:
         assert list(reader.poll(0)) == []
     assert not (tmp_path / "none").exists()
 

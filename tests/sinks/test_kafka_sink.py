@@ -14,8 +14,9 @@ from simulators import chain, envelope, tiny_version
 
 from stream_app.broker import KafkaSettings
 from stream_app.errors import Fenced, IncompatibleState, Unavailable
-from stream_app.sinks import KafkaSink
+from stream_app.serving.computing import NumpyServing
 from stream_app.sinks import kafka as sink_module
+from stream_app.sinks.kafka import KafkaSink
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.versions.assembler import assembled
 
@@ -29,7 +30,7 @@ def opened(broker: str, topic: str) -> KafkaSink:
 
 
 def numbers(sink: KafkaSink) -> list[int]:
-    return [version.number for version in assembled(sink.read(), "default")]
+    return [version.number for version in assembled(sink.read(), "default", NumpyServing())]
 
 
 @pytest.mark.broker
@@ -172,7 +173,7 @@ def test_a_version_of_many_chunks_arrives_whole(broker: str, model_topic: str) -
     version = tiny_version(users=range(1, rows), replaced={"parameters.user": table})
     sink = opened(broker, model_topic)
     sink.write(version, envelope())
-    (there,) = assembled(sink.read(), "default")
+    (there,) = assembled(sink.read(), "default", NumpyServing())
     sink.close()
     assert there.digest == version.digest
     np.testing.assert_array_equal(there.tensors["parameters.user"], table)

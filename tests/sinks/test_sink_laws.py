@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from simulators import MemorySink, chain, envelope, tiny_version
 
 from stream_app.broker import KafkaSettings
 from stream_app.errors import AsmgError, SettingsError
-from stream_app.sinks import DirectorySink, KafkaSink
+from stream_app.serving.computing import NumpyServing
+from stream_app.sinks.directory import DirectorySink
+from stream_app.sinks.kafka import KafkaSink
 from stream_app.sinks.protocol import VersionReader, VersionSink
 from stream_app.versions.assembler import assembled
 from stream_app.versions.messages import PROGRESS_KEY, Manifest, Message, unpack_progress
@@ -47,7 +50,7 @@ def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
 
 
 def numbers(sink: VersionSink, after: int = 0) -> list[int]:
-    return [version.number for version in assembled(sink.read(after), "default")]
+    return [version.number for version in assembled(sink.read(after), "default", NumpyServing())]
 
 
 def following(reader: VersionReader, count: int) -> list[Message]:
@@ -64,7 +67,7 @@ def test_what_is_read_is_what_was_written(sink: Opened) -> None:
     place.open()
     for version in CHAIN[:2]:
         place.write(version, envelope())
-    for there, version in zip(assembled(place.read(), "default"), CHAIN, strict=False):
+    for there, version in zip(assembled(place.read(), "default", NumpyServing()), CHAIN, strict=False):
         assert there.content_bytes == version.content_bytes
         assert [bytes(c) for _, c, _ in there.chunks()] == [bytes(c) for _, c, _ in version.chunks()]
     assert numbers(place) == [1, 2]
@@ -125,17 +128,17 @@ def test_a_reader_sees_what_is_there_and_what_comes(sink: Opened) -> None:
     place.open()
     place.write(CHAIN[0], envelope())
     size = len(list(CHAIN[0].messages(envelope())))
-    with sink().reader() as reader:
-        assert [v.number for v in assembled(following(reader, size), "default")] == [1]
+    with closing(sink().reader()) as reader:
+        assert [v.number for v in assembled(following(reader, size), "default", NumpyServing())] == [1]
         place.write(CHAIN[1], envelope())
-        assert [v.number for v in assembled(following(reader, size), "default")] == [2]
+        assert [v.number for v in assembled(following(reader, size), "default", NumpyServing())] == [2]
 
 
 def test_progress_reaches_a_reader(sink: Opened) -> None:
     place = sink()
     place.open()
     place.announce("pretraining 3/10")
-    with sink().reader() as reader:
+    with closing(sink().reader()) as reader:
         ((key, value),) = following(reader, 1)
     assert key == PROGRESS_KEY
     assert value is not None

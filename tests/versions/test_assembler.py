@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from simulators import chain, envelope, flipped, forged, rekeyed, tiny_version, truncated
 
 from stream_app.errors import DigestMismatch, SchemaMismatch, StaleEpoch, VersionGap, VersionRejected
+from stream_app.serving.computing import NumpyServing
 from stream_app.versions.assembler import Assembler, assembled
 from stream_app.versions.manifest import MAX_VERSION, Envelope
 from stream_app.versions.messages import Key, Manifest, Message, chunk_key, manifest_key
@@ -29,7 +30,7 @@ def messages(version: ModelVersion, sent: Envelope | None = None) -> list[Messag
 
 def serving(count: int = 1) -> Assembler:
     """An assembler that serves version `count` of the chain."""
-    assembler = Assembler("default")
+    assembler = Assembler("default", NumpyServing())
     for version in CHAIN[:count]:
         assert fed(assembler, messages(version)) == [version.digest]
     return assembler
@@ -75,7 +76,7 @@ def goes_on(assembler: Assembler) -> None:
 def test_a_version_comes_out_once_and_whole() -> None:
     version = CHAIN[0]
     *chunks, manifest = messages(version)
-    assembler = Assembler("default")
+    assembler = Assembler("default", NumpyServing())
     assert [assembler.feed(*chunk) for chunk in chunks] == [None] * len(chunks)
     given_out = assembler.feed(*manifest)
     assert given_out is not None
@@ -86,7 +87,7 @@ def test_a_version_comes_out_once_and_whole() -> None:
 
 def test_versions_follow_each_other() -> None:
     log = [message for version in CHAIN for message in messages(version)]
-    assert [version.number for version in assembled(log, "default")] == [1, 2, 3, 4]
+    assert [version.number for version in assembled(log, "default", NumpyServing())] == [1, 2, 3, 4]
 
 
 def test_a_version_may_be_skipped() -> None:
@@ -100,12 +101,12 @@ def test_messages_of_a_version_may_come_in_any_order_and_repeatedly(shuffle: ran
     log = messages(CHAIN[0])
     log += shuffle.choices(log, k=5)
     shuffle.shuffle(log)
-    assert fed(Assembler("default"), log) == [CHAIN[0].digest]
+    assert fed(Assembler("default", NumpyServing()), log) == [CHAIN[0].digest]
 
 
 def test_a_whole_topic_read_again_gives_nothing_and_refuses_nothing() -> None:
     log = [message for epoch, version in enumerate(CHAIN, 1) for message in messages(version, envelope(epoch))]
-    assembler = Assembler("default")
+    assembler = Assembler("default", NumpyServing())
     assert len(fed(assembler, log)) == 4
     assert [assembler.feed(*message) for message in log] == [None] * len(log)
     assert assembler.held_bytes == 0, "nothing is kept of versions that were served"
@@ -547,13 +548,13 @@ def test_hostile_envelopes_are_refused(fields: dict[str, Any]) -> None:
 
 def test_a_version_larger_than_allowed_is_refused_by_its_manifest() -> None:
     size = CHAIN[0].content.size
-    assert fed(Assembler("default", max_bytes=size), messages(CHAIN[0])) == [CHAIN[0].digest]
-    small = Assembler("default", max_bytes=size - 1)
+    assert fed(Assembler("default", NumpyServing(), max_bytes=size), messages(CHAIN[0])) == [CHAIN[0].digest]
+    small = Assembler("default", NumpyServing(), max_bytes=size - 1)
     assert type(refused(small, messages(CHAIN[0])[-1:])) is SchemaMismatch
 
 
 def test_chunks_without_a_manifest_are_held_up_to_the_bound_only() -> None:
-    small = Assembler("default", max_bytes=10_000)
+    small = Assembler("default", NumpyServing(), max_bytes=10_000)
     noise = [bytes([n]) * 4_000 for n in range(5)]
     log = [rekeyed((chunk_key(1, n, "0" * 64), value)) for n, value in enumerate(noise)]
     assert fed(small, log[:2]) == []
@@ -613,7 +614,7 @@ def test_whatever_a_publisher_says_only_whole_versions_come_out_and_never_backwa
     lies: list[tuple[str, int]],
 ) -> None:
     log = [message for version in CHAIN for message in messages(version)]
-    assembler = Assembler("default", max_bytes=100_000)
+    assembler = Assembler("default", NumpyServing(), max_bytes=100_000)
     others = [tiny_version(place % 4 + 1, "cd" * 32, seed=place % 97) for lie, place in lies if lie == "other"]
     built = {
         version.digest: hashlib.sha256(b"".join(bytes(chunk) for _, chunk, _ in version.chunks())).hexdigest()

@@ -13,6 +13,7 @@ import pytest
 from simulators import chain, envelope, tiny_version
 
 from stream_app.errors import DigestMismatch, SchemaMismatch
+from stream_app.serving.computing import NumpyServing
 from stream_app.versions.assembler import assembled
 from stream_app.versions.columns import ids_from_tensors, ids_to_tensors
 from stream_app.versions.manifest import Content, Envelope
@@ -234,7 +235,7 @@ def test_content_and_envelope_survive_packing() -> None:
 @pytest.mark.parametrize("golden", ["format-1.msgpack", "format-2.msgpack"])
 def test_a_version_written_by_an_earlier_release_is_read_and_would_be_written_the_same(golden: str) -> None:
     sent = [(key, value) for key, value in msgpack.unpackb(Path(__file__).with_name(golden).read_bytes())]
-    (version,) = assembled(sent, "default")
+    (version,) = assembled(sent, "default", NumpyServing())
     categories = ((2,), (), (1, 3), (1, 2, 3)) if golden == "format-2.msgpack" else None
     again = tiny_version(users=("a", "ö", ""), replaced=version.tensors, categories=categories)
     assert again.content.format == int(golden[7])

@@ -25,7 +25,7 @@ from stream_app.live.training.trainer_status import StatusFile
 from stream_app.live.training.window_status import confirm_window, read_window
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.pipeline import Updated, update
-from stream_app.sinks import KafkaSink
+from stream_app.sinks.kafka import KafkaSink
 from stream_app.store.journal_view import JournalView
 from stream_app.store.states import Store
 from stream_app.store.view import StoreView

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from stream_app.serving.networks.network import Floats, Lookups, NumpyNetwork, Rows, same_width, taken_table
 from stream_app.versions.columns import item_categories_from_tensors
-from stream_app.versions.networks.network import Floats, Lookups, NumpyNetwork, Rows, same_width, taken, taken_table
+from stream_app.versions.fitness import taken
 from stream_app.versions.tensors import Array, TensorSpec
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from simulators import tiny_version
 
+from stream_app.serving.model import ServingModel
+from stream_app.serving.networks.network import sigmoid
 from stream_app.versions.model_version import ModelVersion
-from stream_app.versions.networks.network import sigmoid
-from stream_app.versions.scoring import ServingModel
 
 USERS, ITEMS = (11, 7, 5), (3, 2, 9, 4)
 VERSION = tiny_version(users=USERS, items=ITEMS)

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from stream_app.errors import SchemaMismatch
+from stream_app.serving.networks import NETWORKS
+from stream_app.serving.networks.network import Network
+from stream_app.versions.assembler import Judge
 from stream_app.versions.fitness import check_tensors
 from stream_app.versions.manifest import Content
 from stream_app.versions.model_version import ModelVersion
-from stream_app.versions.networks import NETWORKS
-from stream_app.versions.networks.network import Network
 
 BASE_MODEL_SETTINGS = "base_model_settings"
 """In `learning` of a manifest, of a base model that is somebody's own."""
@@ -26,14 +27,8 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return json.dumps(dict(settings), sort_keys=True, separators=(",", ":"))
 
 
-class Serving(Protocol):
+class Serving(Judge, Protocol):
     """Judges versions by their manifest, and makes those that are whole ready to score."""
-
-    def check(self, content: Content) -> None:
-        """Called with each manifest, before its chunks are collected.
-
-        Raises SchemaMismatch unless the tensors that it lists are those of a base model that this can compute.
-        """
 
     def network(self, version: ModelVersion) -> Network:
         """The arithmetic of a version that has passed `check`, all of whose values are finite.

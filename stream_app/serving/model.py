@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.serving.computing import NumpyServing
+from stream_app.serving.networks.network import Floats, Lookups, Network
 from stream_app.versions.columns import ids_from_tensors
 from stream_app.versions.model_version import ModelVersion
-from stream_app.versions.networks.network import Floats, Lookups, Network
-from stream_app.versions.serving import NumpyServing
 
 HISTORY = 30
 _BLOCK = 16_384  # pairs at a time: keeps a million histories of 30 from becoming one array of 1 GB

@@ -1,15 +1,7 @@
-"""The library of the serving process: always one complete, verified model version, swapped when a newer one is there.
+"""ModelSubscriber: a thread that follows a place for versions, and the one model that is served now.
 
-    with ModelSubscriber(SubscriberSettings(KafkaSettings("localhost:9092"), topic="asmg-models")) as subscriber:
-        subscriber.wait(timeout=60)
-        ...
-        model = subscriber.model                      # once a request: everything in it is of one version
-        probabilities = model.score(user, items, history)
-
-A thread follows the topic (or a directory of versions), feeds the `Assembler` and swaps with one assignment: a
-request sees the old version or the new one, never a mix. What is refused, what cannot be reached and what goes wrong
-in a callback is reported in `health()`; the version that is served stays. Needs numpy, msgpack, pydantic and
-kafka-python, nothing else, unless it is given something else to compute with (`serving`).
+A swap is one assignment: a request sees the old version or the new one, never a mix. What is refused, what cannot be
+reached and what goes wrong in a callback is reported in `health()`; the version that is served stays.
 """
 
 from __future__ import annotations
@@ -17,70 +9,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, Self, TypeVar
+from collections.abc import Callable
+from typing import Self, TypeVar
 
-from stream_app.broker import KafkaSettings
 from stream_app.errors import AccessDenied, Unavailable, VersionRejected
-from stream_app.sinks import AnySink, DirectorySink, KafkaSink
-from stream_app.sinks.protocol import VersionReader
-from stream_app.versions.assembler import MAX_BYTES, Assembler
-from stream_app.versions.messages import PROGRESS_KEY, Manifest, Message, unpack_progress
-from stream_app.versions.scoring import ServingModel
-from stream_app.versions.serving import NumpyServing, Serving
+from stream_app.serving.computing import NumpyServing, Serving
+from stream_app.serving.model import ServingModel
+from stream_app.subscriber.following import Arrival, Following, News, Stage
+from stream_app.subscriber.health import Health
+from stream_app.subscriber.messages import FollowMessages
+from stream_app.subscriber.settings import SubscriberSettings
+from stream_app.versions.messages import Manifest
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 15.0
 _Argument = TypeVar("_Argument")
-
-
-@dataclass(frozen=True)
-class SubscriberSettings:
-    """Where versions come from: `topic` of `kafka`, or `directory` if given. `model`: the name that they must carry.
-
-    max_bytes: largest version that is accepted. poll: seconds to wait for messages at a time, also how long a stop
-    may take.
-    """
-
-    kafka: KafkaSettings = field(default_factory=KafkaSettings)
-    topic: str = "asmg-models"
-    model: str = "default"
-    directory: Path | None = None
-    max_bytes: int = MAX_BYTES
-    poll: float = 0.5
-
-    def source(self) -> AnySink:
-        """The place to read from."""
-        if self.directory is not None:
-            return DirectorySink(self.directory, self.model)
-        return KafkaSink(self.kafka, self.topic, self.model)
-
-
-@dataclass(frozen=True)
-class Health:
-    """One consistent look at a subscriber.
-
-    state: "waiting" until the first version is served. version, digest, run, epoch: of what is served (0 and ""
-    before). times: what its envelope says of when it was closed, trained and sent. swaps: versions served so far.
-    refusals, last_refusal: versions or messages refused. stage: what the trainer says it does before the first
-    version. trouble: why nothing can be read at the moment, "" if all is well. age: seconds since the last swap,
-    None before the first.
-    """
-
-    state: Literal["waiting", "serving"]
-    version: int
-    digest: str
-    run: str
-    epoch: int
-    times: Mapping[str, str | float | None]
-    swaps: int
-    refusals: int
-    last_refusal: str
-    stage: str
-    trouble: str
-    age: float | None
 
 
 class ModelSubscriber:
@@ -96,9 +39,10 @@ class ModelSubscriber:
         serving: Serving | None = None,
     ) -> None:
         self.settings = settings
-        self._computing: Serving = serving or NumpyServing()
         self._on_swap, self._on_refusal = on_swap, on_refusal
-        self._assembler = Assembler(settings.model, settings.max_bytes, self._computing)
+        self._following: Following = FollowMessages(
+            lambda: settings.source().reader(), settings.model, serving or NumpyServing(), settings.max_bytes
+        )
         self._serving: ServingModel | None = None
         self._served: Manifest | None = None
         self._swaps, self._refusals, self._swapped_at = 0, 0, 0.0
@@ -165,46 +109,38 @@ class ModelSubscriber:
         pause = self.settings.poll
         while not self._stop.is_set():
             try:
-                with self.settings.source().reader() as reader:
-                    pause = self.settings.poll
-                    self._follow(reader)
+                for news in self._following.poll(self.settings.poll):
+                    self._take(news)
+                    if self._stop.is_set():
+                        break
+                self._trouble, pause = "", self.settings.poll
+                continue
             except (Unavailable, AccessDenied) as error:
                 self._trouble = str(error)
             except Exception as error:
                 self._trouble = f"{type(error).__name__}: {error}"
                 _log.exception("the model subscriber starts reading again")
+            self._following.close()
             self._stop.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+        self._following.close()
 
-    def _follow(self, reader: VersionReader) -> None:
-        while not self._stop.is_set():
-            for message in reader.poll(self.settings.poll):
-                self._take(message)
-                if self._stop.is_set():
-                    return
-            self._trouble = ""
+    def _take(self, news: News) -> None:
+        match news:
+            case Arrival():
+                self._swap(news)
+            case Stage(text):
+                self._stage = text
+            case VersionRejected():
+                self._refusals, self._last_refusal = self._refusals + 1, str(news)
+                _guarded(self._on_refusal, news)
 
-    def _take(self, message: Message) -> None:
-        key, value = message
-        try:
-            if key == PROGRESS_KEY and value is not None:
-                self._stage = unpack_progress(value, self.settings.model)
-                return
-            version = self._assembler.feed(key, value)
-            model = None if version is None else ServingModel(version, self._computing.network(version))
-        except VersionRejected as refusal:
-            self._refusals, self._last_refusal = self._refusals + 1, str(refusal)
-            _guarded(self._on_refusal, refusal)
-            return
-        if model is not None:
-            self._swap(model)
-
-    def _swap(self, model: ServingModel) -> None:
+    def _swap(self, arrival: Arrival) -> None:
         with self._changed:
-            self._serving, self._served = model, self._assembler.served
+            self._serving, self._served = arrival.model, arrival.manifest
             self._swaps, self._swapped_at = self._swaps + 1, time.monotonic()
             self._changed.notify_all()
-        _guarded(self._on_swap, model)
+        _guarded(self._on_swap, arrival.model)
 
 
 def _guarded(callback: Callable[[_Argument], None] | None, argument: _Argument) -> None:

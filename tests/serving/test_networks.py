@@ -10,10 +10,11 @@ import pytest
 from simulators import ModelVersion, envelope, tiny_version
 
 from stream_app.errors import SchemaMismatch
+from stream_app.serving.computing import NumpyServing
+from stream_app.serving.model import ServingModel
+from stream_app.serving.networks.network import Floats, Lookups, Network
 from stream_app.versions.assembler import Assembler
 from stream_app.versions.manifest import Content
-from stream_app.versions.networks.network import Floats, Lookups, Network
-from stream_app.versions.scoring import ServingModel
 
 USERS, ITEMS = (11, 7, 5), (3, 2, 9, 4)
 LAYERS = ("w1", "b1", "w2", "b2", "w3", "b3")
@@ -33,7 +34,7 @@ def factorized(**replaced: Any) -> ModelVersion:
 
 
 def fed(version: ModelVersion, assembler: Assembler | None = None) -> ModelVersion:
-    assembler = assembler or Assembler("default")
+    assembler = assembler or Assembler("default", NumpyServing())
     (served,) = [found for message in version.messages(envelope()) if (found := assembler.feed(*message)) is not None]
     return served
 
@@ -97,6 +98,6 @@ class OwnServing:
 def test_what_serves_may_be_ones_own_and_judges_for_itself() -> None:
     serving = OwnServing()
     with pytest.raises(SchemaMismatch, match="no model of mine"):
-        fed(tiny_version(), Assembler("default", serving=serving))
-    version = fed(tiny_version(learning=learning(FOREIGN)), Assembler("default", serving=serving))
+        fed(tiny_version(), Assembler("default", serving))
+    version = fed(tiny_version(learning=learning(FOREIGN)), Assembler("default", serving))
     assert ServingModel(version, serving.network(version)).logits([11, 7], [2, 77]).tolist() == [2.0, 0.0]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stream_app.versions.networks.embedding_mlp import EmbeddingMlpNetwork
-from stream_app.versions.networks.matrix_factorization import MatrixFactorizationNetwork
-from stream_app.versions.networks.network import NumpyNetwork
+from stream_app.serving.networks.embedding_mlp import EmbeddingMlpNetwork
+from stream_app.serving.networks.matrix_factorization import MatrixFactorizationNetwork
+from stream_app.serving.networks.network import NumpyNetwork
 
 NETWORKS: Mapping[str, type[NumpyNetwork]] = {
     "embedding-mlp": EmbeddingMlpNetwork,

@@ -18,10 +18,11 @@ from simulators import MODEL, MemoryReader, MemorySink, chain, envelope, flipped
 
 from stream_app.broker import KafkaSettings
 from stream_app.errors import DigestMismatch, Unavailable, VersionRejected
-from stream_app.sinks import DirectorySink, KafkaSink
+from stream_app.serving.model import ServingModel
+from stream_app.sinks.directory import DirectorySink
+from stream_app.sinks.kafka import KafkaSink
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.versions.messages import PROGRESS_KEY, Message
-from stream_app.versions.scoring import ServingModel
 
 CHAIN = chain(5)
 LONG = 30.0  # only a failing test waits so long

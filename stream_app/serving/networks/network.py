@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.versions.fitness import taken
 from stream_app.versions.tensors import Array, TensorSpec
 
 Floats = NDArray[np.float32]
@@ -61,14 +62,6 @@ class NumpyNetwork(Network):
         rows: of each kind of id ("users", "items", maybe "categories"), the cold row included. Raises ValueError when a
         tensor has another type or shape, KeyError when it is missing.
         """
-
-
-def taken(specs: dict[str, TensorSpec], name: str, dtype: str, rank: int) -> TensorSpec:
-    """Take the tensor `name` out of `specs`. Raises ValueError when it is of another type, KeyError without it."""
-    spec = specs.pop(name)
-    if spec.dtype != dtype or len(spec.shape) != rank:
-        raise ValueError(f"tensor {name} is {spec.dtype}{list(spec.shape)}, expected {dtype} with {rank} dimensions")
-    return spec
 
 
 def taken_table(specs: dict[str, TensorSpec], table: str, rows: int) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stream_app.versions.networks.network import Floats, Lookups, NumpyNetwork, same_width, taken, taken_table
+from stream_app.serving.networks.network import Floats, Lookups, NumpyNetwork, same_width, taken_table
+from stream_app.versions.fitness import taken
 from stream_app.versions.tensors import Array, TensorSpec
 
 

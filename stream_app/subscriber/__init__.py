@@ -1,0 +1,17 @@
+"""The library of the serving process: always one complete, verified model version, swapped when a newer one is there.
+
+    with ModelSubscriber(SubscriberSettings(KafkaSettings("localhost:9092"), topic="asmg-models")) as subscriber:
+        subscriber.wait(timeout=60)
+        ...
+        model = subscriber.model                      # once a request: everything in it is of one version
+        probabilities = model.score(user, items, history)
+
+Needs numpy, msgpack, pydantic and, to follow a topic, kafka-python; nothing else, unless it is given something else to
+compute with (`serving`).
+"""
+
+from stream_app.subscriber.health import Health
+from stream_app.subscriber.settings import SubscriberSettings
+from stream_app.subscriber.subscriber import ModelSubscriber
+
+__all__ = ["Health", "ModelSubscriber", "SubscriberSettings"]
