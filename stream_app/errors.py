@@ -214,6 +214,10 @@ class StaleEpoch(VersionRejected):
     """A publisher that has been replaced still speaks."""
 
 
+class BadSignature(VersionRejected):
+    """A list of keys is set, and none of them has signed it: somebody else sent it, or the list lacks a new key."""
+
+
 class VersionGap(VersionRejected):
     """Chunks of the version are missing (for instance because compaction took them)."""
 

@@ -37,10 +37,14 @@ def is_secret(key: str) -> bool:
 
 
 def masked(value: Any, key: str = "") -> Any:
-    """`value`, which was given under the name `key`, with its secrets hidden, however deep they are in it."""
+    """`value`, which was given under the name `key`, with its secrets hidden, however deep they are in it.
+
+    A private key that was given where its file should be named is one, too.
+    """
     if isinstance(value, dict):
         return {name: masked(inner, str(name)) for name, inner in value.items()}
-    return HIDDEN if is_secret(key) and value not in (None, "") else value
+    hidden = "PRIVATE KEY-----" in value if isinstance(value, str) else False
+    return HIDDEN if hidden or (is_secret(key) and value not in (None, "")) else value
 
 
 @dataclass(frozen=True)

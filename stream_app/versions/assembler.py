@@ -4,8 +4,9 @@ It trusts a model's name and its own memory, nothing else. A version is given ou
 in every other case the answer is None (nothing yet, or nothing new) or a `VersionRejected`, and what is served stays
 what it was.
 
-1. **Whole and undamaged.** The manifest's checksum holds; all chunks that it lists are there; every chunk's SHA-256
-   is the one it lists. A chunk that is not what its own key says is never held.
+1. **Whole, undamaged, signed.** The manifest's checksum holds, and where `keys` are given its signature is of one of
+   them; all chunks that it lists are there; every chunk's SHA-256 is the one it lists. A chunk that is not what its own
+   key says is never held.
 2. **Fit to serve.** Known format, our model, tensors that fit the base model, finite, at most `max_bytes`. All but the
    values themselves is decided from the manifest alone.
 3. **No replaced publisher.** An epoch smaller than the largest of any manifest that kept rules 1 and 2 is stale.
@@ -34,6 +35,7 @@ from stream_app.versions.fitness import check_values
 from stream_app.versions.manifest import MAX_CHUNKS, Content
 from stream_app.versions.messages import Key, Manifest, Message
 from stream_app.versions.model_version import ModelVersion, join
+from stream_app.versions.signing import Keys
 from stream_app.versions.tensors import CHUNK_BYTES
 
 MAX_BYTES = 4 << 30
@@ -71,13 +73,14 @@ class _Held:
 class Assembler:
     """See the module's rules. Not thread-safe: one thread feeds it."""
 
-    def __init__(self, model: str, judge: Judge, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, model: str, judge: Judge, max_bytes: int = MAX_BYTES, keys: Keys | None = None) -> None:
         """`model`: the name that envelopes must carry.
 
-        `max_bytes`: largest version, and largest memory for held chunks.
+        `max_bytes`: largest version, and largest memory for held chunks. `keys`: of those who may publish; None: of
+        anybody.
         """
         self.model, self.max_bytes = model, max_bytes
-        self._judge = judge
+        self._judge, self._keys = judge, keys
         self.epoch = 0
         self.served: Manifest | None = None
         self._known: dict[int, str] = {}
@@ -142,6 +145,8 @@ class Assembler:
 
     def _manifest(self, manifest: Manifest) -> ModelVersion | None:
         content = manifest.content
+        if self._keys is not None:
+            self._keys.check(manifest)
         if manifest.envelope.model != self.model:
             raise SchemaMismatch(content.version, f"is of model {manifest.envelope.model!r}, not {self.model!r}")
         if content.size > self.max_bytes:

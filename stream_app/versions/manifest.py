@@ -184,7 +184,7 @@ class Envelope(_Part):
 
     `source_offsets`: the next offset of each source partition; `late`: rows that came late in the period; `times`:
     what the sender wants to say about when (seconds or text); `run` changes with `--new-run` only, `epoch` with every
-    publisher that takes over: the sink sets it. `signature` covers content and envelope; nobody signs yet.
+    publisher that takes over: the sink sets it. `signature` covers content and envelope (`signing.py`).
     """
 
     model: Annotated[str, pydantic.StringConstraints(min_length=1, max_length=200)]

@@ -68,7 +68,7 @@ class Manifest(NamedTuple):
         """The value of a manifest message. Raises ValueError when it would be larger than `MANIFEST_BYTES`."""
         sealed = envelope.pack()
         value = bytes(
-            msgpack.packb({"content": content_bytes, "envelope": sealed, "checksum": _checksum(content_bytes, sealed)})
+            msgpack.packb({"content": content_bytes, "envelope": sealed, "checksum": checksum(content_bytes, sealed)})
         )
         if len(value) > MANIFEST_BYTES:
             raise ValueError(f"a manifest of {len(value)} bytes is larger than the {MANIFEST_BYTES} that readers take")
@@ -88,7 +88,7 @@ class Manifest(NamedTuple):
             content_bytes, sealed = fields.get("content"), fields.get("envelope")
             if fields.keys() != _FIELDS or not isinstance(content_bytes, bytes) or not isinstance(sealed, bytes):
                 raise SchemaMismatch(None, "a manifest has content, envelope and checksum as bytes, and nothing else")
-            if fields["checksum"] != _checksum(content_bytes, sealed):
+            if fields["checksum"] != checksum(content_bytes, sealed):
                 raise DigestMismatch(None, "manifest: checksum is not that of content and envelope")
             manifest = Manifest(Content.unpack(content_bytes), content_bytes, Envelope.unpack(sealed))
         except VersionRejected as refusal:
@@ -112,6 +112,6 @@ def unpack_progress(value: bytes, model: str) -> str:
     return stage
 
 
-def _checksum(content_bytes: bytes, sealed: bytes) -> bytes:
-    """SHA-256 over both raw digests: what finds a flipped bit, and what a signature will sign."""
+def checksum(content_bytes: bytes, sealed: bytes) -> bytes:
+    """SHA-256 over both raw digests, raw: what finds a flipped bit, and what a signature signs."""
     return hashlib.sha256(hashlib.sha256(content_bytes).digest() + hashlib.sha256(sealed).digest()).digest()
