@@ -17,9 +17,18 @@ from numpy.typing import NDArray
 
 from stream_app.errors import IncompatibleState
 from stream_app.versions.columns import ids_to_tensors, item_categories_to_tensors
+from stream_app.versions.control import Control, ControlRecord, Pin
 from stream_app.versions.head import Head, head_of
 from stream_app.versions.manifest import Envelope, Period, Rows
-from stream_app.versions.messages import Key, Manifest, Message, chunk_key, manifest_key, pack_progress
+from stream_app.versions.messages import (
+    CONTROL_KEY,
+    Key,
+    Manifest,
+    Message,
+    chunk_key,
+    manifest_key,
+    pack_progress,
+)
 from stream_app.versions.model_version import ModelVersion, build
 from stream_app.versions.tensors import TensorSpec, header
 
@@ -87,6 +96,20 @@ def chain(count: int, **arguments: Any) -> list[ModelVersion]:
 def envelope(epoch: int = 1, run: str = "first", model: str = MODEL) -> Envelope:
     """An envelope as a publisher of this epoch would make it."""
     return Envelope(model=model, run=run, epoch=epoch, source_offsets={0: 12, 3: 7}, late=1, times={"closed": 12.5})
+
+
+def pinned(
+    version: ModelVersion, serial: int = 1, sent: Envelope | None = None, first: int = 0, last: int = 0
+) -> Message:
+    """The message by which an operator pins `version`, which was sent in `sent`; its offsets are hints."""
+    manifest = Manifest.pack(version.content_bytes, sent or envelope())
+    pin = Pin(version=version.number, digest=version.digest, manifest=manifest, first=first, last=last)
+    return CONTROL_KEY, ControlRecord.of(Control(model=MODEL, serial=serial, pin=pin)).pack()
+
+
+def unpinned(serial: int = 2) -> Message:
+    """The message by which an operator lets the newest version serve again."""
+    return CONTROL_KEY, ControlRecord.of(Control(model=MODEL, serial=serial, pin=None)).pack()
 
 
 class MemorySink:

@@ -19,6 +19,8 @@ Message = tuple[bytes | None, bytes | None]
 """Key and value as they lie on the topic; a value of None is a tombstone."""
 
 PROGRESS_KEY = b"progress"
+CONTROL_KEY = b"control"
+"""Of the record that pins a version or unpins it (`control.py`)."""
 _KEY = re.compile(rb"(\d{12})/(?:(\d{6})/([0-9a-f]{16})|manifest)", re.ASCII)
 _FIELDS = {"content", "envelope", "checksum"}
 
