@@ -11,15 +11,24 @@ from stream_app.sinks.protocol import VersionReader
 from stream_app.subscriber.following import Arrival, News, Stage
 from stream_app.versions.assembler import Assembler
 from stream_app.versions.messages import PROGRESS_KEY, Message, unpack_progress
+from stream_app.versions.signing import Keys
 
 
 class FollowMessages:
     """See `Following`. After a lost connection everything is read again; the assembler knows what it has had."""
 
-    def __init__(self, reader: Callable[[], VersionReader], model: str, serving: Serving, max_bytes: int) -> None:
-        """reader: opens the place, from its beginning on; model: the name that versions must carry."""
+    def __init__(
+        self,
+        reader: Callable[[], VersionReader],
+        model: str,
+        serving: Serving,
+        max_bytes: int,
+        keys: Keys | None = None,
+    ) -> None:
+        """reader: opens the place, from its beginning on; model: the name that versions must carry; keys: of those who
+        may publish, None: of anybody."""
         self._open, self._model, self._serving = reader, model, serving
-        self._assembler = Assembler(model, serving, max_bytes)
+        self._assembler = Assembler(model, serving, max_bytes, keys)
         self._reader: VersionReader | None = None
 
     def poll(self, timeout: float) -> Iterator[News]:

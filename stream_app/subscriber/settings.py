@@ -16,7 +16,7 @@ class SubscriberSettings:
     """Where versions come from: `topic` of `kafka`, or `directory` if given. `model`: the name that they must carry.
 
     max_bytes: largest version that is accepted. poll: seconds to wait for messages at a time, also how long a stop
-    may take.
+    may take. keys: public keys of those who may publish, PEM files or 32 bytes in base64; none: anybody may.
     """
 
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
@@ -25,6 +25,7 @@ class SubscriberSettings:
     directory: Path | None = None
     max_bytes: int = MAX_BYTES
     poll: float = 0.5
+    keys: tuple[str, ...] = ()
 
     def source(self) -> VersionSink:
         """The place to read from."""

@@ -20,6 +20,7 @@ from stream_app.subscriber.health import Health
 from stream_app.subscriber.messages import FollowMessages
 from stream_app.subscriber.settings import SubscriberSettings
 from stream_app.versions.messages import Manifest
+from stream_app.versions.signing import Keys
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 15.0
@@ -41,7 +42,11 @@ class ModelSubscriber:
         self.settings = settings
         self._on_swap, self._on_refusal = on_swap, on_refusal
         self._following: Following = FollowMessages(
-            lambda: settings.source().reader(), settings.model, serving or NumpyServing(), settings.max_bytes
+            lambda: settings.source().reader(),
+            settings.model,
+            serving or NumpyServing(),
+            settings.max_bytes,
+            Keys.of(settings.keys),
         )
         self._serving: ServingModel | None = None
         self._served: Manifest | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import sys
 import traceback
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from key_pairs import Pair
 from simulators import chain, envelope
 
 from stream_app.errors import BadSignature, SettingsError, VersionRejected
@@ -30,24 +30,6 @@ from stream_app.versions.model_version import ModelVersion
 from stream_app.versions.signing import CONTROL, VERSION, Keys, Signer
 
 CHAIN = chain(3)
-
-
-class Pair:
-    """A key pair in two files, made without the code under test."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.key = Ed25519PrivateKey.generate()
-        self.private, self.public = folder / f"{name}.pem", folder / f"{name}-public.pem"
-        self.private.write_bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        self.public.write_bytes(self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-
-    @property
-    def raw(self) -> bytes:
-        return self.key.public_key().public_bytes_raw()
-
-    @property
-    def base64(self) -> str:
-        return base64.b64encode(self.raw).decode()
 
 
 @pytest.fixture
