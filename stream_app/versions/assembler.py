@@ -15,10 +15,10 @@ what it was.
    is refused.
 5. **A new run** (`asmg worker --new-run`) begins its numbers anew, so its versions may go back, but only in a new
    epoch.
-6. **Bounded.** Chunks of one version are held at a time, at most `max_bytes` of them. A message of a newer version
-   drops what is held; if a manifest had named it, that is a `VersionGap` (compaction takes chunks without a word).
-   Chunks of an older one are ignored. A manifest accepted while chunks of a higher number are held without one takes
-   their place.
+6. **Bounded.** Of at most four versions something is held at a time, at most `max_bytes` together; what was touched
+   longest ago gives way, and all of it when a version is served. So no message, whatever number it claims, keeps out a
+   version that comes whole. A version that a manifest has named and that lacks chunks when a message of a higher number
+   comes is a `VersionGap` (compaction takes chunks without a word).
 
 `feed` has dealt with a message completely even when it raises: go on with the next one.
 """
@@ -39,6 +39,7 @@ from stream_app.versions.signing import Keys
 from stream_app.versions.tensors import CHUNK_BYTES
 
 MAX_BYTES = 4 << 30
+_COLLECTED = 4  # versions at a time
 _KNOWN = 65_536  # served versions remembered, to tell a repeat from a forgery; 100 bytes each
 
 
@@ -69,6 +70,11 @@ class _Held:
         assert self.manifest is not None
         return [c.index for c in self.manifest.content.chunks if (c.index, c.digest) not in self.chunks]
 
+    def gap(self) -> VersionGap:
+        """What to say when it is given up. Call with a manifest only."""
+        missing = self.missing()
+        return VersionGap(self.version, f"{len(missing)} chunks are missing, the first is {missing[0]}")
+
 
 class Assembler:
     """See the module's rules. Not thread-safe: one thread feeds it."""
@@ -84,12 +90,12 @@ class Assembler:
         self.epoch = 0
         self.served: Manifest | None = None
         self._known: dict[int, str] = {}
-        self._held: _Held | None = None
+        self._held: dict[int, _Held] = {}  # by version; the one touched last at the end
 
     @property
     def held_bytes(self) -> int:
         """Bytes of chunks that wait for their manifest, or for each other."""
-        return 0 if self._held is None else self._held.size
+        return sum(held.size for held in self._held.values())
 
     def feed(self, key: bytes | None, value: bytes | None) -> ModelVersion | None:
         """A version, if this message completes one that may be served. Raises `VersionRejected` (rules 1 to 6)."""
@@ -102,18 +108,12 @@ class Assembler:
 
     def _chunk(self, key: Key, value: bytes) -> ModelVersion | None:
         assert key.chunk is not None
-        held = self._held
-        if (held is not None and key.version < held.version) or self._is_repeat(key):
+        if self._is_repeat(key):
             return None
         digest = self._digest_of_chunk(key, value)
-        gap = None
-        if held is None or key.version > held.version:
-            gap, held = self._dropped(), _Held(key.version)
-            self._held = held
+        held, gap = self._slot(key.version, len(value))
         self._hold(held, key.chunk, digest, value)
-        if gap is not None:
-            raise gap
-        return self._complete(held)
+        return self._complete(held, gap)
 
     def _is_repeat(self, key: Key) -> bool:
         """A chunk of the served version: nothing to hold it for."""
@@ -153,14 +153,11 @@ class Assembler:
             raise SchemaMismatch(content.version, f"has {content.size} bytes, the limit is {self.max_bytes}")
         self._judge.check(content)
         if not self._admitted(manifest):
-            if self._held is not None and self._held.version == content.version:
-                self._held = None
+            self._held.pop(content.version, None)
             return None
-        held, gap = self._slot_for(manifest)
-        if gap is not None:
-            raise gap
-        self._sift(held)
-        return self._complete(held)
+        held, gap = self._slot(content.version)
+        self._announce(held, manifest)
+        return self._complete(held, gap)
 
     def _admitted(self, manifest: Manifest) -> bool:
         """Rules 3 to 5; False for a repeat of what was served already."""
@@ -188,52 +185,45 @@ class Assembler:
         if number == last + 1 and manifest.content.parent != served.digest:
             raise DigestMismatch(number, f"does not follow version {last}: it names another parent")
 
-    def _slot_for(self, manifest: Manifest) -> tuple[_Held, VersionGap | None]:
-        """What is held of the manifest's version, now with it; and the gap, if another version gave way."""
-        held, number = self._held, manifest.content.version
-        if held is not None and held.manifest is not None:
-            self._newer(manifest, held.manifest)
-        if held is not None and held.version == number:
-            held.manifest = manifest
-            return held, None
-        gap = self._dropped()
-        self._held = _Held(number, manifest)
-        return self._held, gap
+    def _slot(self, number: int, size: int = 0) -> tuple[_Held, VersionGap | None]:
+        """What is held of a version, with room for `size` bytes more; and the gap, if one that was announced gave way.
+
+        Those give way that have a lower number and lack chunks of their manifest, then what was touched longest ago.
+        """
+        held = self._held.pop(number, None) or _Held(number)
+        gone = [other for other in self._held.values() if other.manifest is not None and other.version < number]
+        for other in gone:
+            del self._held[other.version]
+        while self._held and (len(self._held) >= _COLLECTED or self.held_bytes + held.size + size > self.max_bytes):
+            gone.append(self._held.pop(next(iter(self._held))))
+        self._held[number] = held
+        return held, next((other.gap() for other in gone if other.manifest is not None), None)
 
     @staticmethod
-    def _newer(manifest: Manifest, waiting: Manifest) -> None:
-        """A manifest gives way to a later epoch, or to a larger number of the same epoch; else it stays."""
-        ours, theirs = manifest.content.version, waiting.content.version
-        if (manifest.envelope.epoch, ours) > (waiting.envelope.epoch, theirs) or manifest.digest == waiting.digest:
-            return
-        if ours == theirs:
-            raise DigestMismatch(ours, f"was announced as {waiting.digest}, now comes as {manifest.digest}")
-        raise VersionRejected(ours, f"is older than version {theirs}, whose chunks are being collected")
-
-    def _dropped(self) -> VersionGap | None:
-        """Forgets what is held; says so when a manifest had announced it."""
-        held, self._held = self._held, None
-        if held is None or held.manifest is None:
-            return None
-        missing = held.missing()
-        return VersionGap(held.version, f"{len(missing)} chunks are missing, the first is {missing[0]}")
-
-    @staticmethod
-    def _sift(held: _Held) -> None:
-        """Keeps the chunks that the manifest lists; forgeries raise once, the right ones may still come."""
-        assert held.manifest is not None
-        listed = {(chunk.index, chunk.digest) for chunk in held.manifest.content.chunks}
+    def _announce(held: _Held, manifest: Manifest) -> None:
+        """Keeps of the chunks those that the manifest lists; forgeries raise once, the right ones may still come."""
+        before = held.manifest
+        later = before is None or manifest.envelope.epoch > before.envelope.epoch
+        if before is not None and not later and manifest.digest != before.digest:
+            raise DigestMismatch(held.version, f"was announced as {before.digest}, now comes as {manifest.digest}")
+        held.manifest = manifest
+        listed = {(chunk.index, chunk.digest) for chunk in manifest.content.chunks}
         wrong = sorted(index for index, digest in held.chunks if (index, digest) not in listed)
         held.chunks = {name: chunk for name, chunk in held.chunks.items() if name in listed}
         held.size = sum(map(len, held.chunks.values()))
         if wrong and held.missing():
             raise DigestMismatch(held.version, f"chunk {wrong[0]} is not the one that the manifest lists")
 
-    def _complete(self, held: _Held) -> ModelVersion | None:
+    def _complete(self, held: _Held, gap: VersionGap | None) -> ModelVersion | None:
+        """The version, if it is whole and goes forward still: another may have been served since it was announced."""
         manifest = held.manifest
-        if manifest is None or len(held.chunks) < len(manifest.content.chunks):
-            return None  # with a manifest, only what it lists is held
-        self._held = None
+        if manifest is None or len(held.chunks) < len(manifest.content.chunks):  # only what it lists is held
+            if gap is not None:
+                raise gap
+            return None
+        del self._held[held.version]
+        if not self._admitted(manifest):
+            return None
         content = manifest.content
         chunks = (held.chunks.pop((chunk.index, chunk.digest)) for chunk in content.chunks)
         version = join(content, manifest.content_bytes, chunks)
@@ -248,6 +238,7 @@ class Assembler:
         if len(self._known) > _KNOWN:
             del self._known[next(iter(self._known))]
         self.served = manifest
+        self._held.clear()
 
 
 def assembled(

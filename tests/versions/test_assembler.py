@@ -207,14 +207,19 @@ def test_dropped_manifest_is_forgotten_when_the_next_version_comes() -> None:
     assert fed(assembler, messages(CHAIN[2])) == [CHAIN[2].digest]
 
 
-def test_chunks_of_an_older_version_are_not_held_beside_a_newer() -> None:
+def test_chunks_of_an_older_version_do_not_disturb_a_newer_and_are_forgotten_with_it() -> None:
     assembler = serving()
     newer, older = messages(CHAIN[2]), messages(CHAIN[1])
     assert fed(assembler, newer[:2]) == []
-    held = assembler.held_bytes
     assert [assembler.feed(*chunk) for chunk in older[:-1]] == [None] * (len(older) - 1)
-    assert assembler.held_bytes == held
     assert fed(assembler, newer[2:]) == [CHAIN[2].digest]
+    assert assembler.held_bytes == 0
+
+
+def test_two_versions_whose_messages_are_mixed_are_both_served() -> None:
+    second, third = messages(CHAIN[1]), messages(CHAIN[2])
+    mixed = [message for pair in zip(second, third, strict=True) for message in pair]
+    assert fed(serving(), [*mixed[:-1], *third]) == [CHAIN[1].digest, CHAIN[2].digest]
 
 
 def test_versions_in_the_wrong_order_never_go_back() -> None:
@@ -570,11 +575,40 @@ def test_a_chunk_of_impossible_size_is_refused(size: int) -> None:
     goes_on(assembler)
 
 
-def test_one_chunk_of_a_far_version_costs_one_version_at_most() -> None:
+def test_of_four_versions_something_is_held_and_all_of_it_within_the_bound() -> None:
+    small = Assembler("default", NumpyServing(), max_bytes=10_000)
+    for number in range(40, 0, -1):
+        assert fed(small, [rekeyed((chunk_key(number, 0, "0" * 64), bytes([number]) * 1_500))]) == []
+        assert small.held_bytes == 1_500 * min(4, 41 - number)
+    assert fed(small, [rekeyed((chunk_key(41, 0, "0" * 64), b"x" * 9_000))]) == []
+    assert small.held_bytes == 9_000, "what was touched longest ago has given way"
+    assert fed(small, messages(CHAIN[0])) == [CHAIN[0].digest]
+    assert small.held_bytes == 0
+
+
+@pytest.mark.parametrize("place", range(len(messages(CHAIN[1]))))
+def test_a_chunk_of_a_far_version_costs_nothing_wherever_it_comes(place: int) -> None:
     assembler = serving()
     far = rekeyed((chunk_key(MAX_VERSION, 0, "0" * 64), b"x"))
-    assert fed(assembler, [far, *messages(CHAIN[1])]) == []
+    log = messages(CHAIN[1])
+    assert fed(assembler, [*log[:place], far, *log[place:]]) == [CHAIN[1].digest]
     assert fed(assembler, messages(CHAIN[2])) == [CHAIN[2].digest]
+
+
+def test_a_far_version_that_is_announced_and_never_comes_keeps_nothing_out() -> None:
+    assembler = serving()
+    far = messages(tiny_version(MAX_VERSION, "ab" * 32))[-1]
+    assert fed(assembler, [far, *messages(CHAIN[1])]) == [CHAIN[1].digest]
+    assert fed(assembler, messages(CHAIN[2])) == [CHAIN[2].digest]
+
+
+def test_what_an_older_epoch_has_announced_is_stale_when_it_is_whole_at_last() -> None:
+    assembler = serving()
+    last, *older = reversed(messages(CHAIN[2], envelope(epoch=1)))
+    assert fed(assembler, [last, *older[1:]]) == []
+    assert fed(assembler, messages(CHAIN[1], envelope(epoch=2))[-1:]) == []
+    assert type(refused(assembler, older[:1])) is StaleEpoch
+    assert fed(assembler, messages(CHAIN[1], envelope(epoch=2))) == [CHAIN[1].digest]
 
 
 # -- any mixture ------------------------------------------------------------------------------------------------------
