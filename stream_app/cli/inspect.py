@@ -21,20 +21,24 @@ Read = Callable[[Path], list[Row]]
 
 
 def add(commands: Commands) -> None:
-    """Add the three groups."""
+    """Add the groups of the other two; that of the versions has more commands (`cli/versions`)."""
     for name, read, what in (
         ("periods", periods, "update periods"),
         ("snapshots", snapshots, "kept snapshots of the learner"),
-        ("versions", versions, "kept model versions"),
     ):
         group = commands.add_parser(name, help=f"look at the {what} in the state directory")
         actions = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
-        listing = command(actions, "list", list_all(read), f"list the {what}")
-        showing = command(actions, "show", show_one(read, name), f"show one of the {what}, in full")
-        showing.add_argument("number", type=int, nargs="?", metavar="N", help="which (default: the last)")
-        for action in (listing, showing):
-            action.add_argument("--json", action="store_true", help="as JSON")
-            action.add_argument("--state", type=Path, metavar="DIR", help="state directory, or the --out of a replay")
+        add_looks(actions, read, name, what)
+
+
+def add_looks(actions: Commands, read: Read, name: str, what: str) -> None:
+    """Add `list` and `show` to a group."""
+    listing = command(actions, "list", list_all(read), f"list the {what}")
+    showing = command(actions, "show", show_one(read, name), f"show one of the {what}, in full")
+    showing.add_argument("number", type=int, nargs="?", metavar="N", help="which (default: the last)")
+    for action in (listing, showing):
+        action.add_argument("--json", action="store_true", help="as JSON")
+        action.add_argument("--state", type=Path, metavar="DIR", help="state directory, or the --out of a replay")
 
 
 def list_all(read: Read) -> Callable[[argparse.Namespace], None]:

@@ -21,6 +21,7 @@ from stream_app.cli import (
     status,
     subscribe,
     topics,
+    versions,
     worker,
 )
 from stream_app.cli.options import Parser, common_options
@@ -32,6 +33,7 @@ GROUPS = (
     topics,
     status,
     subscribe,
+    versions,
     inspect,
     dead_letters,
     record,

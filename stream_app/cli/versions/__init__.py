@@ -1,0 +1,20 @@
+"""`asmg versions`: one file per command; `list` and `show` look into a state directory, as those of periods do."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from stream_app.cli import inspect
+from stream_app.cli.options import Commands
+
+COMMANDS: tuple[ModuleType, ...] = ()
+"""Each with `add(actions)`; in the order of the help."""
+
+
+def add(commands: Commands) -> None:
+    """Add the group."""
+    versions = commands.add_parser("versions", help="look at model versions, compare, verify and export them")
+    actions = versions.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    inspect.add_looks(actions, inspect.versions, "versions", "model versions kept in the state directory")
+    for one in COMMANDS:
+        one.add(actions)
