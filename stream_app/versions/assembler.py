@@ -19,6 +19,9 @@ what it was.
    longest ago gives way, and all of it when a version is served. So no message, whatever number it claims, keeps out a
    version that comes whole. A version that a manifest has named and that lacks chunks when a message of a higher number
    comes is a `VersionGap` (compaction takes chunks without a word).
+7. **What an operator pins** (`control.py`) is served, also when it is older, and nothing else until that is over: of
+   other versions the epochs count and nothing is held. Until it is whole, what is served stays. Unpinned, it goes
+   forward again from the newest that was served, which may be served once more.
 
 `feed` has dealt with a message completely even when it raises: go on with the next one.
 """
@@ -30,17 +33,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stream_app.errors import DigestMismatch, SchemaMismatch, StaleEpoch, VersionGap, VersionRejected
+from stream_app.errors import DigestMismatch, SchemaMismatch, VersionGap
+from stream_app.versions.control import ControlRecord, Pin
 from stream_app.versions.fitness import check_values
 from stream_app.versions.manifest import MAX_CHUNKS, Content
-from stream_app.versions.messages import Key, Manifest, Message
+from stream_app.versions.messages import CONTROL_KEY, Key, Manifest, Message
 from stream_app.versions.model_version import ModelVersion, join
 from stream_app.versions.signing import Keys
+from stream_app.versions.succession import Succession
 from stream_app.versions.tensors import CHUNK_BYTES
 
 MAX_BYTES = 4 << 30
 _COLLECTED = 4  # versions at a time
-_KNOWN = 65_536  # served versions remembered, to tell a repeat from a forgery; 100 bytes each
 
 
 class Judge(Protocol):
@@ -87,10 +91,28 @@ class Assembler:
         """
         self.model, self.max_bytes = model, max_bytes
         self._judge, self._keys = judge, keys
-        self.epoch = 0
-        self.served: Manifest | None = None
-        self._known: dict[int, str] = {}
+        self._succession = Succession()
         self._held: dict[int, _Held] = {}  # by version; the one touched last at the end
+
+    @property
+    def served(self) -> Manifest | None:
+        """Of the version that was given out last."""
+        return self._succession.served
+
+    @property
+    def epoch(self) -> int:
+        """The largest so far (rule 3)."""
+        return self._succession.epoch
+
+    @property
+    def pin(self) -> Pin | None:
+        """What holds by rule 7, whether it is served already or not; None when nothing is pinned."""
+        return self._succession.pin
+
+    @property
+    def sought(self) -> Pin | None:
+        """The pin, as long as chunks of its version are still to come; None when it is served, or cannot be."""
+        return self.pin if self.pin is not None and self.pin.version in self._held else None
 
     @property
     def held_bytes(self) -> int:
@@ -98,9 +120,11 @@ class Assembler:
         return sum(held.size for held in self._held.values())
 
     def feed(self, key: bytes | None, value: bytes | None) -> ModelVersion | None:
-        """A version, if this message completes one that may be served. Raises `VersionRejected` (rules 1 to 6)."""
+        """A version, if this message completes one that may be served. Raises `VersionRejected` (rules 1 to 7)."""
         if value is None:
             return None
+        if key == CONTROL_KEY:
+            return self._control(ControlRecord.unpack(value, self.model))
         name = Key.parse(key)
         if name.chunk is None:
             return self._manifest(Manifest.unpack(value, name.version))
@@ -108,19 +132,13 @@ class Assembler:
 
     def _chunk(self, key: Key, value: bytes) -> ModelVersion | None:
         assert key.chunk is not None
-        if self._is_repeat(key):
+        pinned = self._succession.pinned
+        if pinned is not None and (key.version not in self._held or not pinned.lists(key)):
             return None
         digest = self._digest_of_chunk(key, value)
         held, gap = self._slot(key.version, len(value))
         self._hold(held, key.chunk, digest, value)
         return self._complete(held, gap)
-
-    def _is_repeat(self, key: Key) -> bool:
-        """A chunk of the served version: nothing to hold it for."""
-        if self.served is None or self.served.content.version != key.version or key.chunk is None:
-            return False
-        chunks = self.served.content.chunks
-        return key.chunk < len(chunks) and chunks[key.chunk].digest[:16] == key.digest
 
     @staticmethod
     def _digest_of_chunk(key: Key, value: bytes) -> str:
@@ -143,7 +161,37 @@ class Assembler:
         held.chunks[index, digest] = value
         held.size += len(value)
 
+    def _control(self, record: ControlRecord) -> ModelVersion | None:
+        """What is held of a version that is pinned now is kept; it may be whole already."""
+        if self._keys is not None:
+            self._keys.check_control(record)
+        if not self._succession.obey(record):
+            return None
+        pinned, served = self._succession.pinned, self.served
+        held, self._held = self._held, {}
+        if pinned is None or (served is not None and served.digest == pinned.digest):
+            return None
+        self._check(pinned)
+        number = pinned.content.version
+        self._held[number] = pinned_held = held.get(number) or _Held(number)
+        pinned_held.manifest = None  # what the operator says it is
+        self._announce(pinned_held, pinned)
+        return self._complete(pinned_held, None)
+
     def _manifest(self, manifest: Manifest) -> ModelVersion | None:
+        self._check(manifest)
+        if self.pin is not None:
+            self._succession.note(manifest)
+            return None
+        if not self._succession.admits(manifest):
+            self._held.pop(manifest.content.version, None)
+            return None
+        held, gap = self._slot(manifest.content.version)
+        self._announce(held, manifest)
+        return self._complete(held, gap)
+
+    def _check(self, manifest: Manifest) -> None:
+        """Rules 1 and 2, as far as a manifest tells."""
         content = manifest.content
         if self._keys is not None:
             self._keys.check(manifest)
@@ -152,38 +200,6 @@ class Assembler:
         if content.size > self.max_bytes:
             raise SchemaMismatch(content.version, f"has {content.size} bytes, the limit is {self.max_bytes}")
         self._judge.check(content)
-        if not self._admitted(manifest):
-            self._held.pop(content.version, None)
-            return None
-        held, gap = self._slot(content.version)
-        self._announce(held, manifest)
-        return self._complete(held, gap)
-
-    def _admitted(self, manifest: Manifest) -> bool:
-        """Rules 3 to 5; False for a repeat of what was served already."""
-        number, envelope, served = manifest.content.version, manifest.envelope, self.served
-        same_run = served is not None and envelope.run == served.envelope.run
-        if same_run and self._known.get(number) == manifest.digest:
-            return False
-        if envelope.epoch < self.epoch:
-            raise StaleEpoch(number, f"comes from epoch {envelope.epoch}, the topic is at {self.epoch}")
-        if served is not None and not same_run and envelope.epoch <= served.envelope.epoch:
-            raise StaleEpoch(
-                number, f"begins run {envelope.run!r} in epoch {envelope.epoch} of run {served.envelope.run!r}"
-            )
-        if served is not None and same_run:
-            self._forward(manifest, served)
-        self.epoch = envelope.epoch
-        return True
-
-    def _forward(self, manifest: Manifest, served: Manifest) -> None:
-        number, last = manifest.content.version, served.content.version
-        if number in self._known:
-            raise DigestMismatch(number, f"was served as {self._known[number]}, now comes as {manifest.digest}")
-        if number <= last:
-            raise VersionRejected(number, f"is older than version {last}, which is served")
-        if number == last + 1 and manifest.content.parent != served.digest:
-            raise DigestMismatch(number, f"does not follow version {last}: it names another parent")
 
     def _slot(self, number: int, size: int = 0) -> tuple[_Held, VersionGap | None]:
         """What is held of a version, with room for `size` bytes more; and the gap, if one that was announced gave way.
@@ -222,23 +238,15 @@ class Assembler:
                 raise gap
             return None
         del self._held[held.version]
-        if not self._admitted(manifest):
+        if self.pin is None and not self._succession.admits(manifest):
             return None
         content = manifest.content
         chunks = (held.chunks.pop((chunk.index, chunk.digest)) for chunk in content.chunks)
         version = join(content, manifest.content_bytes, chunks)
         check_values(version)
-        self._serve(manifest)
-        return version
-
-    def _serve(self, manifest: Manifest) -> None:
-        if self.served is None or self.served.envelope.run != manifest.envelope.run:
-            self._known.clear()
-        self._known[manifest.content.version] = manifest.digest
-        if len(self._known) > _KNOWN:
-            del self._known[next(iter(self._known))]
-        self.served = manifest
+        self._succession.serve(manifest)
         self._held.clear()
+        return version
 
 
 def assembled(

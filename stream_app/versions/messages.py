@@ -65,6 +65,13 @@ class Manifest(NamedTuple):
         """The version's digest (hex)."""
         return hashlib.sha256(self.content_bytes).hexdigest()
 
+    def lists(self, key: Key) -> bool:
+        """Whether `key` is that of one of its chunks."""
+        chunks = self.content.chunks
+        if key.version != self.content.version or key.chunk is None or key.chunk >= len(chunks):
+            return False
+        return chunks[key.chunk].digest[:16] == key.digest
+
     @staticmethod
     def pack(content_bytes: bytes, envelope: Envelope) -> bytes:
         """The value of a manifest message. Raises ValueError when it would be larger than `MANIFEST_BYTES`."""

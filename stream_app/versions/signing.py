@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream_app.errors import BadSignature, SettingsError
+from stream_app.versions.control import ControlRecord
 from stream_app.versions.manifest import Envelope
 from stream_app.versions.messages import Manifest, checksum
 
@@ -62,6 +63,10 @@ class Signer:
         signature = self.sign(VERSION, _unsigned(content_bytes, envelope))
         return envelope.model_copy(update={"signature": signature})
 
+    def signed_control(self, record: ControlRecord) -> ControlRecord:
+        """The same record, signed."""
+        return record._replace(signature=self.sign(CONTROL, record.signed_digest))
+
     def _key(self) -> Ed25519PrivateKey:
         _need_cryptography(_PUBLISHER)
         named = self.file if _is_name(self.file) else "what is given"
@@ -95,6 +100,15 @@ class Keys:
         signer = self.signer_of(VERSION, _unsigned(manifest.content_bytes, manifest.envelope), signature)
         if signer is None:
             raise BadSignature(number, f"is not signed by one of our {len(self.public)} keys")
+        return signer
+
+    def check_control(self, record: ControlRecord) -> str:
+        """As `check`, of a control record."""
+        if record.signature is None:
+            raise BadSignature(None, "a control record is not signed, and only those signed by one of our keys hold")
+        signer = self.signer_of(CONTROL, record.signed_digest, record.signature)
+        if signer is None:
+            raise BadSignature(None, f"a control record is not signed by one of our {len(self.public)} keys")
         return signer
 
     def signer_of(self, purpose: bytes, digest: bytes, signature: bytes) -> str | None:
