@@ -174,6 +174,20 @@ class Unavailable(AsmgError):
     exit_code = 4
 
 
+class StaleModel(Unavailable):
+    """What is served is older than `stale_after`, and `when_stale = "refuse"` says not to serve that.
+
+    Nothing is lost: it serves again with the next version that is young enough, or once one is pinned.
+    """
+
+    def __init__(self, version: int, age: float) -> None:
+        super().__init__(
+            f"version {version} was sent {age:.0f} s ago, longer than stale_after allows; see why no newer one comes: "
+            "health().trouble, asmg status"
+        )
+        self.version, self.age = version, age
+
+
 class TopicMissing(Unavailable):
     """A broker answers, and has no topic of that name: make it, or correct its name in the settings."""
 
@@ -216,6 +230,10 @@ class StaleEpoch(VersionRejected):
 
 class BadSignature(VersionRejected):
     """A list of keys is set, and none of them has signed it: somebody else sent it, or the list lacks a new key."""
+
+
+class WarmUpFailed(VersionRejected):
+    """What the serving process does with a version before it serves has failed; the cause is its `__cause__`."""
 
 
 class VersionGap(VersionRejected):

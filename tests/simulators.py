@@ -152,11 +152,17 @@ class MemoryReader:
     """Position in the list."""
 
     def __init__(self, sink: MemorySink) -> None:
-        self._sink, self._position = sink, 0
+        self._sink, self._position, self._at_start = sink, 0, len(sink.log)
 
     def poll(self, timeout: float) -> Iterator[Message]:
         begin, self._position = self._position, len(self._sink.log)
         yield from self._sink.log[begin : self._position]
+
+    def behind(self) -> int:
+        return max(0, self._at_start - self._position)
+
+    def lag(self) -> int:
+        return len(self._sink.log) - self._position
 
     def close(self) -> None:
         pass

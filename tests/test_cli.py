@@ -388,18 +388,21 @@ def test_late_rows_are_listed_with_the_period_in_which_they_came(
 
 
 def test_a_subscriber_says_what_keeps_it_once_per_change(capsys: pytest.CaptureFixture[str]) -> None:
-    well = Health("waiting", 0, "", "", 0, {}, 0, 0, "", "pretraining", "", None)
+    well = Health(stage="pretraining")
     refused = replace(well, refusals=1, last_refusal="version 1: chunk 2 is damaged")
     away = replace(refused, trouble="no broker")
     serving = replace(refused, state="serving", version=1)
+    stale = replace(serving, stale=True, age=90.0)
+    staler = replace(stale, age=91.0)
     said: dict[str, str] = {}
-    for health in (well, well, refused, refused, away, away, refused, away, serving, serving):
+    for health in (well, well, refused, refused, away, away, refused, away, serving, stale, staler):
         said = say(said, news_of(health), as_json=False)
     assert capsys.readouterr().out.splitlines() == [
         "no version yet: pretraining",
         "last refusal: version 1: chunk 2 is damaged",
         "trouble: no broker",
         "trouble: no broker",
+        "stale: version 1 is older than subscriber.stale_after allows",
     ]
     assert why(news_of(replace(away, stage=""))) == "; trouble: no broker; last refusal: version 1: chunk 2 is damaged"
     assert why(news_of(serving)) == "; last refusal: version 1: chunk 2 is damaged"

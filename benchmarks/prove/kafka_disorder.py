@@ -61,7 +61,7 @@ def through_kafka(config: Path, bootstrap: str, recording: Path, versions: int) 
         worker = subprocess.Popen(command(config, "worker"), stdout=log, stderr=log)
         try:
             sent = send_all(bootstrap, recording)
-            subprocess.run(command(config, "subscribe", "--count", str(versions)), check=True, timeout=LIMIT)
+            subprocess.run(command(config, "subscribe", "--until", str(versions)), check=True, timeout=LIMIT)
             return sent
         finally:
             worker.terminate()

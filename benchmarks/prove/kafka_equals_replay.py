@@ -65,7 +65,7 @@ def through_kafka(config: Path, recording: Path, versions: int) -> float:
         try:
             begin = time.perf_counter()
             asmg(config, "produce", str(recording), "--end")
-            subprocess.run(command(config, "subscribe", "--count", str(versions)), check=True, timeout=LIMIT)
+            subprocess.run(command(config, "subscribe", "--until", str(versions)), check=True, timeout=LIMIT)
             return round(time.perf_counter() - begin, 1)
         finally:
             worker.terminate()

@@ -162,9 +162,9 @@ def worker(config: Path, folder: Path) -> Iterator[None]:
 
 
 def follow(config: Path, versions: int) -> None:
-    """Returns once the topic has so many versions."""
+    """Returns once that version serves."""
     subprocess.run(
-        command(config, "subscribe", "--count", str(versions)), check=True, timeout=LIMIT, stdout=subprocess.DEVNULL
+        command(config, "subscribe", "--until", str(versions)), check=True, timeout=LIMIT, stdout=subprocess.DEVNULL
     )
 
 

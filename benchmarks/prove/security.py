@@ -119,7 +119,7 @@ def refusals(broker: SecuredBroker, right: Settings) -> Iterator[tuple[str, Sett
 
 
 def chain(right: Settings, folder: Path) -> int:
-    """How many versions a subscriber serves of a small stream."""
+    """The last version of a small stream that a subscriber serves."""
     rows = drifting_stream(PERIODS * COUNT + 7, users=60, items=40, seed=5)
     columns = {"user_id": rows.users, "item_id": rows.items, "label": rows.labels}
     seconds = rows.times.astype(np.float64) / 1e6
@@ -128,9 +128,10 @@ def chain(right: Settings, folder: Path) -> int:
     parquet.write_table(pa.table({**columns, "timestamp": seconds}), recording)
     with worker(right, folder):
         asmg(right, folder, "produce", str(recording), "--end")
-        said = asmg(right, folder, "subscribe", "--count", str(VERSIONS), "--for", "120", "--json")
+        said = asmg(right, folder, "subscribe", "--until", str(VERSIONS), "--for", "120", "--json")
         asmg(right, folder, "status")
-    return len(said.stdout.splitlines())
+    last: int = json.loads(said.stdout.splitlines()[-1])["version"]
+    return last
 
 
 def refusal(settings: Settings, folder: Path, said: str) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from models.interactions import Interactions
 from models.randomness import rng
 from models.samples import Samples
 from models.sampling import SamplerState, sample
-from stream_app.serving.model import sigmoid
-from stream_app.subscriber import ModelSubscriber, SubscriberSettings
+from stream_app.serving.computing import NumpyServing
+from stream_app.serving.model import ServingModel, sigmoid
+from stream_app.sinks.directory import DirectorySink
+from stream_app.versions.assembler import assembled
 
 PERIODS, SEED, NEGATIVES = 31, 0, 1
 
@@ -38,10 +40,8 @@ def run() -> dict[str, Any]:
 
 def compared(recording: Path, versions: Path) -> dict[str, Any]:
     """Largest absolute differences between the reported and the recomputed metrics, over all versions."""
-    served: dict[int, Any] = {}
-    settings = SubscriberSettings(directory=versions)
-    with ModelSubscriber(settings, on_swap=lambda model: served.update({model.version.number: model})) as subscriber:
-        subscriber.wait(timeout=60, version=len(list(versions.glob("0*"))))
+    taken = assembled(DirectorySink(versions).read(), "default", NumpyServing())
+    served = {version.number: ServingModel(version) for version in taken}
     state, differences = SamplerState.start(), []
     for period, rows in enumerate(periods_of(recording), 1):
         state, samples = sample(state, rows, NEGATIVES, rng(SEED, period, "negatives"), rng(SEED, period, "training"))

@@ -27,16 +27,17 @@ def add(commands: Commands) -> None:
         "subscribe",
         run,
         "follow the models topic and print each version as it starts to serve",
-        "Ends after --count versions or --for seconds, else with Ctrl-C; with both, fewer versions in that time are an "
-        "error (4).",
+        "Begins with the newest version. Ends after --count versions, once version --until serves, or after --for "
+        "seconds, else with Ctrl-C; what was waited for and did not come in that time is an error (4).",
     )
     subscribe.add_argument("--count", type=positive, metavar="N", help="end after N versions")
+    subscribe.add_argument("--until", type=positive, metavar="N", help="end once version N or a later one serves")
     subscribe.add_argument("--for", type=float, metavar="SECONDS", dest="seconds", help="end after this time")
     subscribe.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print a line per swap, and why there is none yet. Raises Unavailable when too few came in time."""
+    """Print a line per swap, and why there is none yet. Raises Unavailable when what was waited for did not come."""
     from stream_app.broker import preflight
     from stream_app.live.cluster.roles import rights
     from stream_app.subscriber import ModelSubscriber
@@ -46,19 +47,25 @@ def run(arguments: argparse.Namespace) -> None:
     preflight(settings.kafka, [settings.topics.models], needed)
     swapped: queue.SimpleQueue[ServingModel] = queue.SimpleQueue()
     end = math.inf if arguments.seconds is None else time.monotonic() + arguments.seconds
-    wanted, printed, said = arguments.count or math.inf, 0, dict[str, str]()
-    with ModelSubscriber(settings.subscriber(), on_swap=swapped.put) as subscriber:
-        while printed < wanted and time.monotonic() < end:
+    printed, version, said = 0, 0, dict[str, str]()
+    with ModelSubscriber(settings.subscription(), on_swap=swapped.put) as subscriber:
+        while not enough(arguments, printed, version) and time.monotonic() < end:
             try:
                 model = swapped.get(timeout=_LOOK)
             except queue.Empty:
                 said = say(said, news_of(subscriber.health()), arguments.json)
                 continue
             print(json.dumps(facts(model)) if arguments.json else line(model), flush=True)
-            printed += 1
+            printed, version = printed + 1, model.version.number
         news = news_of(subscriber.health())
-    if printed < (arguments.count or 0):
-        raise Unavailable(f"{printed} of {arguments.count} versions came within {arguments.seconds:g} s{why(news)}")
+    if (arguments.count or arguments.until) and not enough(arguments, printed, version):
+        missing = f"{printed} of {arguments.count} versions" if arguments.count else f"no version {arguments.until}"
+        raise Unavailable(f"{missing} came within {arguments.seconds:g} s{why(news)}")
+
+
+def enough(arguments: argparse.Namespace, printed: int, version: int) -> bool:
+    """Whether what was waited for is there, after so many versions, the last of them of this number."""
+    return printed >= (arguments.count or math.inf) or version >= (arguments.until or math.inf)
 
 
 def news_of(health: Health) -> dict[str, str]:
@@ -67,6 +74,7 @@ def news_of(health: Health) -> dict[str, str]:
         "no version yet": "" if health.version else health.stage,
         "trouble": health.trouble,
         "last refusal": health.last_refusal,
+        "stale": f"version {health.version} is older than subscriber.stale_after allows" if health.stale else "",
     }
 
 
@@ -99,10 +107,10 @@ def facts(model: ServingModel) -> dict[str, Any]:
 
 
 def line(model: ServingModel) -> str:
-    """The same for people."""
+    """The same for people. Its AUC is that of what served on the period: of what `auto` had chosen, where that does."""
     content = model.version.content
     method = str(content.learning.get("method"))
-    scores = content.metrics.get(method)
+    scores = content.metrics.get("auto", content.metrics.get(method))
     scored = "not scored yet" if scores is None or scores.auc is None else f"AUC {scores.auc:.4f} before training on it"
     return (
         f"version {content.version}  {model.version.digest[:12]}  {method}  period {content.period.number} "

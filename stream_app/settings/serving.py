@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream_app.broker import KafkaSettings
 from stream_app.live.cluster.topics import TopicSettings
+from stream_app.settings.durations import durations
 from stream_app.settings.sources import LayerSource, Values, file_of, from_environment, from_file
-from stream_app.subscriber import SubscriberSettings
+from stream_app.subscriber.settings import SubscriberPolicy, SubscriberSettings
 from stream_app.telemetry import TelemetrySettings
 
 WORKER_KEYS = (
@@ -21,6 +22,14 @@ WORKER_KEYS = (
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 """Part of consumer groups and transactional ids, which Kafka limits to these characters."""
+
+
+def _subscriber(value: Any) -> Any:
+    """A duration may be written as text ("1h"), and 0 where a file has no word for never."""
+    if not isinstance(value, dict):
+        return value
+    value = durations(value, ["stale_after"])
+    return {**value, "stale_after": None} if value.get("stale_after") == 0 else value
 
 
 class ServingSettings(BaseSettings):
@@ -34,6 +43,7 @@ class ServingSettings(BaseSettings):
     model: ModelName = "default"
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     topics: TopicSettings = Field(default_factory=TopicSettings)
+    subscriber: Annotated[SubscriberPolicy, BeforeValidator(_subscriber)] = Field(default_factory=SubscriberPolicy)
     log: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
     @classmethod
@@ -52,6 +62,6 @@ class ServingSettings(BaseSettings):
             LayerSource(settings_cls, lambda stronger: cls.unjudged(from_file(file_of(stronger)))),
         )
 
-    def subscriber(self) -> SubscriberSettings:
-        """The section of the subscriber."""
-        return SubscriberSettings(kafka=self.kafka, topic=self.topics.models, model=self.model)
+    def subscription(self) -> SubscriberSettings:
+        """What a subscriber is made with: whom to ask, and its section."""
+        return SubscriberSettings(self.kafka, self.topics.models, self.model, **vars(self.subscriber))

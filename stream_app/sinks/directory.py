@@ -120,23 +120,35 @@ def check_removable(path: Path) -> None:
 
 
 class DirectoryReader:
-    """New folders as they appear; a folder is looked at once."""
+    """New folders as they appear, one at each poll; a folder is looked at once."""
 
     def __init__(self, sink: DirectorySink) -> None:
         self._sink, self._seen, self._progress = sink, set[str](), b""
+        self._at_start = self._names()
 
     def poll(self, timeout: float) -> Iterator[Message]:
-        """The messages of folders not seen before; without any, sleeps for `timeout` seconds."""
+        """The messages of the first folder not seen before; without any, sleeps for `timeout` seconds."""
         progress = _bytes(self._sink.path / PROGRESS)
         if progress != self._progress:
             self._progress = progress
             yield PROGRESS_KEY, progress
-        fresh = [folder for folder in self._sink._folders() if folder.name not in self._seen]
-        if not fresh:
+        fresh = next((folder for folder in self._sink._folders() if folder.name not in self._seen), None)
+        if fresh is None:
             time.sleep(timeout)
-        for folder in fresh:
-            self._seen.add(folder.name)
-            yield from _messages(folder)
+        else:
+            self._seen.add(fresh.name)
+            yield from _messages(fresh)
+
+    def behind(self) -> int:
+        """See `VersionReader.behind`."""
+        return len(self._at_start - self._seen)
+
+    def lag(self) -> int:
+        """See `VersionReader.lag`."""
+        return len(self._names() - self._seen)
+
+    def _names(self) -> set[str]:
+        return {folder.name for folder in self._sink._folders()}
 
     def close(self) -> None:
         """Nothing is held open."""

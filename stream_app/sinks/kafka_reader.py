@@ -36,6 +36,7 @@ class KafkaReader:
                     )
                 self._consumer.assign([self._partition])
                 self._rewind()
+                self._at_start = self._end()
             except BaseException:
                 self._consumer.close()
                 raise
@@ -61,9 +62,21 @@ class KafkaReader:
     def until_end(self) -> Iterator[Message]:
         """Everything that is committed at the time of the call."""
         with reached(self._kafka, self._topic):
-            end = self._consumer.end_offsets([self._partition], timeout_ms=_OFFSETS_MS)[self._partition]
+            end = self._end()
         while self._position() < end:
             yield from self.poll(0.5)
+
+    def behind(self) -> int:
+        """See `VersionReader.behind`."""
+        return max(0, self._at_start - self._position())
+
+    def lag(self) -> int | None:
+        """See `VersionReader.lag`; as of the last fetch, marks of transactions included."""
+        end = self._consumer.highwater(self._partition)
+        return None if end is None else max(0, end - self._position())
+
+    def _end(self) -> int:
+        return int(self._consumer.end_offsets([self._partition], timeout_ms=_OFFSETS_MS)[self._partition])
 
     def _position(self) -> int:
         """Beyond the last record there may be marks of transactions, which only the position tells."""

@@ -21,6 +21,17 @@ class VersionReader(Protocol):
         """
         ...
 
+    def behind(self) -> int | None:
+        """What is still to come of that which was there when this reader began; 0: caught up, None: not known.
+
+        Counts as `lag` does. Call it between polls, from the same thread.
+        """
+        ...
+
+    def lag(self) -> int | None:
+        """What is there and has not been given out; None: not known. A topic counts offsets, a directory versions."""
+        ...
+
     def close(self) -> None:
         """Lets go of what reading needs."""
         ...

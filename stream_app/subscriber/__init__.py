@@ -10,8 +10,9 @@ Needs numpy, msgpack, pydantic and, to follow a topic, kafka-python; nothing els
 compute with (`serving`).
 """
 
+from stream_app.subscriber.aio import AsyncModelSubscriber
 from stream_app.subscriber.health import Health
 from stream_app.subscriber.settings import SubscriberSettings
 from stream_app.subscriber.subscriber import ModelSubscriber
 
-__all__ = ["Health", "ModelSubscriber", "SubscriberSettings"]
+__all__ = ["AsyncModelSubscriber", "Health", "ModelSubscriber", "SubscriberSettings"]

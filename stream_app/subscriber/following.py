@@ -31,7 +31,20 @@ News = Arrival | Stage | VersionRejected
 
 
 class Following(Protocol):
-    """One place that is followed, by one thread. What it knows of the versions before outlives a lost connection."""
+    """One place that is followed, by one thread. What it knows of the versions before outlives a lost connection.
+
+    A place that is new to it is passed through first: of all that was there when it began only the newest version
+    arrives. lag: what is there and was not taken yet, as of the last poll; None: not known. pinned: the version that
+    an operator wants served, None when whatever is newest. Both may be read by other threads.
+    """
+
+    @property
+    def lag(self) -> int | None:
+        """See the class."""
+
+    @property
+    def pinned(self) -> int | None:
+        """See the class."""
 
     def poll(self, timeout: float) -> Iterator[News]:
         """What is new since the last call, in order; waits up to `timeout` seconds for the first.

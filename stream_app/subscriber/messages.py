@@ -10,12 +10,18 @@ from stream_app.serving.model import ServingModel
 from stream_app.sinks.protocol import VersionReader
 from stream_app.subscriber.following import Arrival, News, Stage
 from stream_app.versions.assembler import Assembler
-from stream_app.versions.messages import PROGRESS_KEY, Message, unpack_progress
+from stream_app.versions.messages import PROGRESS_KEY, Manifest, Message, unpack_progress
+from stream_app.versions.model_version import ModelVersion
 from stream_app.versions.signing import Keys
 
 
 class FollowMessages:
-    """See `Following`. After a lost connection everything is read again; the assembler knows what it has had."""
+    """See `Following`. After a lost connection everything is read again; the assembler knows what it has had.
+
+    Until it has caught up with what was there when it began, the newest version so far is held back and the others are
+    dropped, so that nobody is served what is known to be old; two models at most are in memory then, that one and the
+    one being assembled. When the connection is lost meanwhile, it is given out: an old version is better than none.
+    """
 
     def __init__(
         self,
@@ -30,13 +36,25 @@ class FollowMessages:
         self._open, self._model, self._serving = reader, model, serving
         self._assembler = Assembler(model, serving, max_bytes, keys)
         self._reader: VersionReader | None = None
+        self._caught_up = False
+        self._held: tuple[ModelVersion, Manifest] | None = None
+        self.lag: int | None = None
+        self.pinned: int | None = None
 
     def poll(self, timeout: float) -> Iterator[News]:
         """See `Following.poll`."""
-        if self._reader is None:
-            self._reader = self._open()
-        for message in self._reader.poll(timeout):
-            yield from self._taken(message)
+        try:
+            if self._reader is None:
+                self._reader = self._open()
+            for message in self._reader.poll(timeout):
+                yield from self._taken(message)
+            self._caught_up = self._caught_up or not self._reader.behind()
+            self.lag = self._reader.lag()
+        except Exception:
+            yield from self._released()
+            raise
+        if self._caught_up:
+            yield from self._released()
 
     def close(self) -> None:
         """See `Following.close`."""
@@ -51,8 +69,23 @@ class FollowMessages:
                 yield Stage(unpack_progress(value, self._model))
                 return
             version = self._assembler.feed(key, value)
-            if version is not None:
-                assert self._assembler.served is not None
-                yield Arrival(ServingModel(version, self._serving.network(version)), self._assembler.served)
+        except VersionRejected as refusal:
+            yield refusal
+            return
+        if version is not None:
+            assert self._assembler.served is not None
+            self._held = version, self._assembler.served
+            if self._caught_up:
+                yield from self._released()
+
+    def _released(self) -> Iterator[News]:
+        """What is held back, ready to score: from now on versions arrive as they come."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        self._caught_up = True
+        version, manifest = held
+        try:
+            yield Arrival(ServingModel(version, self._serving.network(version)), manifest)
         except VersionRejected as refusal:
             yield refusal

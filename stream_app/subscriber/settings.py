@@ -1,22 +1,49 @@
-"""Where a subscriber finds versions, and which it takes."""
+"""Where a subscriber finds versions, which it takes, and how old what it serves may be."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from stream_app.broker import KafkaSettings
+from stream_app.serving.computing import Serving
 from stream_app.sinks.directory import DirectorySink
 from stream_app.sinks.protocol import VersionSink
+from stream_app.subscriber.following import Following
+from stream_app.subscriber.messages import FollowMessages
 from stream_app.versions.assembler import MAX_BYTES
+from stream_app.versions.signing import Keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriberPolicy:
+    """What a settings file says of a subscriber, section `[subscriber]`.
+
+    stale_after: seconds since a version was sent after which it counts as stale; None: never. when_stale: "serve" it
+    all the same, which callbacks and `health()` tell, or "refuse". keys: public keys of those who may publish, PEM
+    files or 32 bytes in base64; none: anybody may. Contradictions raise ValueError.
+    """
+
+    stale_after: float | None = None
+    when_stale: Literal["serve", "refuse"] = "serve"
+    keys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.stale_after is not None and not self.stale_after > 0:
+            raise ValueError(f"stale_after is {self.stale_after:g}, expected seconds above 0, or none")
+        if self.when_stale not in ("serve", "refuse"):
+            raise ValueError(f"when_stale is {self.when_stale!r}, expected serve or refuse")
+        if self.when_stale == "refuse" and self.stale_after is None:
+            raise ValueError("when_stale is refuse, and stale_after does not say from when on")
 
 
 @dataclass(frozen=True)
-class SubscriberSettings:
+class SubscriberSettings(SubscriberPolicy):
     """Where versions come from: `topic` of `kafka`, or `directory` if given. `model`: the name that they must carry.
 
     max_bytes: largest version that is accepted. poll: seconds to wait for messages at a time, also how long a stop
-    may take. keys: public keys of those who may publish, PEM files or 32 bytes in base64; none: anybody may.
+    may take. Whose versions are taken and how old they may be: see `SubscriberPolicy`.
     """
 
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
@@ -25,10 +52,16 @@ class SubscriberSettings:
     directory: Path | None = None
     max_bytes: int = MAX_BYTES
     poll: float = 0.5
-    keys: tuple[str, ...] = ()
+
+    def following(self, serving: Serving) -> Following:
+        """The place that is followed, not yet opened. `serving`: judges versions and makes them ready to score.
+
+        Raises SettingsError naming a key that is none.
+        """
+        return FollowMessages(lambda: self.source().reader(), self.model, serving, self.max_bytes, Keys.of(self.keys))
 
     def source(self) -> VersionSink:
-        """The place to read from."""
+        """The place to read messages from."""
         if self.directory is not None:
             return DirectorySink(self.directory, self.model)
         from stream_app.sinks.kafka import KafkaSink  # the client takes half of the time that an import may take

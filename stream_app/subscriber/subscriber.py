@@ -12,15 +12,14 @@ import time
 from collections.abc import Callable
 from typing import Self, TypeVar
 
-from stream_app.errors import AccessDenied, Unavailable, VersionRejected
+from stream_app.errors import AccessDenied, StaleModel, Unavailable, VersionRejected, WarmUpFailed
 from stream_app.serving.computing import NumpyServing, Serving
 from stream_app.serving.model import ServingModel
-from stream_app.subscriber.following import Arrival, Following, News, Stage
+from stream_app.subscriber.following import Arrival, News, Stage
 from stream_app.subscriber.health import Health
-from stream_app.subscriber.messages import FollowMessages
 from stream_app.subscriber.settings import SubscriberSettings
-from stream_app.versions.messages import Manifest
-from stream_app.versions.signing import Keys
+from stream_app.subscriber.staleness import Served
+from stream_app.telemetry import wall_clock
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 15.0
@@ -28,29 +27,32 @@ _Argument = TypeVar("_Argument")
 
 
 class ModelSubscriber:
-    """See the module. Callbacks run in the subscriber's thread: `on_swap` after the new model is served, `on_refusal`
-    when a version or message was refused. An exception in a callback is logged and changes nothing. `serving` says what
-    computes: numpy for the built-in base models, unless something else is given."""
+    """See the module. All that is given here is called in the subscriber's thread:
+
+    warm_up: with each model before it serves, to bring its pages and caches into memory; raises what it likes, then
+    the version is refused (WarmUpFailed) and the one before stays. on_swap: after the new model is served. on_refusal:
+    when a version or message was refused. on_stale: once each time that what serves becomes older than
+    `settings.stale_after`. An exception in one of these three is logged and changes nothing. serving: what computes,
+    numpy for the built-in base models. clock: seconds since 1970, for ages.
+    """
 
     def __init__(
         self,
         settings: SubscriberSettings,
+        *,
         on_swap: Callable[[ServingModel], None] | None = None,
         on_refusal: Callable[[VersionRejected], None] | None = None,
+        on_stale: Callable[[Health], None] | None = None,
+        warm_up: Callable[[ServingModel], object] | None = None,
         serving: Serving | None = None,
+        clock: Callable[[], float] = wall_clock,
     ) -> None:
         self.settings = settings
-        self._on_swap, self._on_refusal = on_swap, on_refusal
-        self._following: Following = FollowMessages(
-            lambda: settings.source().reader(),
-            settings.model,
-            serving or NumpyServing(),
-            settings.max_bytes,
-            Keys.of(settings.keys),
-        )
-        self._serving: ServingModel | None = None
-        self._served: Manifest | None = None
-        self._swaps, self._refusals, self._swapped_at = 0, 0, 0.0
+        self._on_swap, self._on_refusal, self._on_stale, self._warm_up = on_swap, on_refusal, on_stale, warm_up
+        self._clock = clock
+        self._following = settings.following(serving or NumpyServing())
+        self._served: Served | None = None
+        self._swaps, self._refusals, self._told_stale = 0, 0, False
         self._last_refusal, self._stage, self._trouble = "", "", ""
         self._changed = threading.Condition()
         self._stop = threading.Event()
@@ -58,8 +60,16 @@ class ModelSubscriber:
 
     @property
     def model(self) -> ServingModel | None:
-        """What is served now; None before the first version. Read it once a request."""
-        return self._serving
+        """What is served now; None before the first version. Read it once a request.
+
+        Raises StaleModel when it is stale and `settings.when_stale` is "refuse".
+        """
+        served = self._served
+        if served is None:
+            return None
+        if self._too_old(served):
+            raise StaleModel(served.model.version.number, served.age(self._clock()))
+        return served.model
 
     def __enter__(self) -> Self:
         """Starts to follow; an unreachable broker is no error here, see `wait` and `health`."""
@@ -76,76 +86,130 @@ class ModelSubscriber:
             self._thread.join(timeout=self.settings.poll + 30)
 
     def wait(self, timeout: float | None = None, version: int = 1) -> ServingModel:
-        """Blocks until a version of at least this number is served.
+        """Blocks until a version of at least this number is served, and may be by `settings.when_stale`.
 
         Raises Unavailable after `timeout` seconds, saying why.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._number() >= version, timeout)
-            if self._serving is not None and self._number() >= version:
-                return self._serving
-        known = [reason for reason in (self._stage, self._trouble, self._last_refusal) if reason]
-        raise Unavailable(f"no model version {version} within {timeout} s" + (f": {'; '.join(known)}" if known else ""))
+            found = self._changed.wait_for(lambda: self._usable(version), timeout)
+        if found is None:
+            raise self._unavailable(version, timeout)
+        return found
 
     def health(self) -> Health:
         """For a health page or a metric; cheap, and safe from any thread."""
         with self._changed:
-            served = self._served
+            served, now = self._served, self._clock()
             return Health(
                 state="waiting" if served is None else "serving",
-                version=served.content.version if served else 0,
-                digest=served.digest if served else "",
-                run=served.envelope.run if served else "",
-                epoch=served.envelope.epoch if served else 0,
-                times=served.envelope.times if served else {},
+                version=served.manifest.content.version if served else 0,
+                digest=served.model.version.digest if served else "",
+                run=served.manifest.envelope.run if served else "",
+                epoch=served.manifest.envelope.epoch if served else 0,
+                times=served.manifest.envelope.times if served else {},
+                age=served.age(now) if served else None,
+                since_swap=max(0.0, now - served.since) if served else None,
+                stale=self._stale(served),
+                pinned=self._following.pinned,
+                lag=self._following.lag,
                 swaps=self._swaps,
                 refusals=self._refusals,
                 last_refusal=self._last_refusal,
                 stage=self._stage,
                 trouble=self._trouble,
-                age=time.monotonic() - self._swapped_at if served else None,
             )
 
     def _number(self) -> int:
-        return 0 if self._serving is None else self._serving.version.number
+        return 0 if self._served is None else self._served.model.version.number
+
+    def _usable(self, version: int) -> ServingModel | None:
+        served = self._served
+        if served is None or served.model.version.number < version or self._too_old(served):
+            return None
+        return served.model
+
+    def _too_old(self, served: Served) -> bool:
+        """Whether it must not be served any more."""
+        return self.settings.when_stale == "refuse" and self._stale(served)
+
+    def _stale(self, served: Served | None) -> bool:
+        return served is not None and served.stale(self.settings, self._following.pinned, self._clock())
+
+    def _unavailable(self, version: int, timeout: float | None) -> Unavailable:
+        """With what is known of why it does not serve."""
+        stale = f"version {self._number()} is stale" if self._stale(self._served) else ""
+        known = [reason for reason in (self._stage, stale, self._trouble, self._last_refusal) if reason]
+        return Unavailable(
+            f"no model version {version} within {timeout} s" + (f": {'; '.join(known)}" if known else "")
+        )
 
     def _run(self) -> None:
         """Outlives everything but `close`: a serving process must not lose its updates to one bad moment."""
         pause = self.settings.poll
         while not self._stop.is_set():
-            try:
-                for news in self._following.poll(self.settings.poll):
-                    self._take(news)
-                    if self._stop.is_set():
-                        break
-                self._trouble, pause = "", self.settings.poll
+            self._trouble = self._read()
+            self._tell_stale()
+            if not self._trouble:
+                pause = self.settings.poll
                 continue
-            except (Unavailable, AccessDenied) as error:
-                self._trouble = str(error)
-            except Exception as error:
-                self._trouble = f"{type(error).__name__}: {error}"
-                _log.exception("the model subscriber starts reading again")
             self._following.close()
-            self._stop.wait(pause)
+            self._rest(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         self._following.close()
+
+    def _read(self) -> str:
+        """Takes what is new; says why that is not possible now, "" if it is."""
+        try:
+            for news in self._following.poll(self.settings.poll):
+                self._take(news)
+                if self._stop.is_set():
+                    break
+        except (Unavailable, AccessDenied) as error:
+            return str(error)
+        except Exception as error:
+            _log.exception("the model subscriber starts reading again")
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def _rest(self, seconds: float) -> None:
+        """Waits; what serves may become stale meanwhile, and is told."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self._stop.wait(min(left, self.settings.poll)):
+            self._tell_stale()
 
     def _take(self, news: News) -> None:
         match news:
             case Arrival():
-                self._swap(news)
+                self._warm_up_and_swap(news)
             case Stage(text):
                 self._stage = text
             case VersionRejected():
                 self._refusals, self._last_refusal = self._refusals + 1, str(news)
                 _guarded(self._on_refusal, news)
 
-    def _swap(self, arrival: Arrival) -> None:
+    def _warm_up_and_swap(self, arrival: Arrival) -> None:
+        try:
+            if self._warm_up is not None:
+                self._warm_up(arrival.model)
+        except Exception as error:
+            refusal = WarmUpFailed(arrival.model.version.number, f"warm-up: {type(error).__name__}: {error}")
+            refusal.__cause__ = error
+            self._take(refusal)
+            return
         with self._changed:
-            self._serving, self._served = arrival.model, arrival.manifest
-            self._swaps, self._swapped_at = self._swaps + 1, time.monotonic()
+            self._served, self._swaps = Served.of(arrival, self._clock()), self._swaps + 1
             self._changed.notify_all()
         _guarded(self._on_swap, arrival.model)
+        self._tell_stale()
+
+    def _tell_stale(self) -> None:
+        """Once each time that what serves becomes stale; that it is no more may be what somebody waits for."""
+        before, self._told_stale = self._told_stale, self._stale(self._served)
+        if self._told_stale and not before:
+            _guarded(self._on_stale, self.health())
+        elif before and not self._told_stale:
+            with self._changed:
+                self._changed.notify_all()
 
 
 def _guarded(callback: Callable[[_Argument], None] | None, argument: _Argument) -> None:

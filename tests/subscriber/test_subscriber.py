@@ -237,6 +237,7 @@ def test_a_damaged_directory_is_refused_and_the_old_version_answers(tmp_path: Pa
     with ModelSubscriber(SubscriberSettings(directory=tmp_path, poll=0.01), on_refusal=refusals) as subscriber:
         refusals.wait()
         assert type(refusals.seen[0]) is DigestMismatch
+        subscriber.wait(LONG)
         assert probabilities(subscriber) == expected(1)
 
 
