@@ -50,6 +50,32 @@ class Sequences:
         return np.append(self.items, np.int32(0))[at], np.append(self.times, np.int64(0))[at]
 
 
+@dataclass(frozen=True, eq=False)
+class UserHistories:
+    """The newest positive items of U users, at most `LENGTH` of each.
+
+    rows: int32 [R], item rows, user after user, most recent first; offsets: int64 [U + 1], those of user row u (1 for
+    the first) are rows[offsets[u - 1]:offsets[u]]. until: the largest event time among them all (the lowest int64 where
+    there are none); newest: uint8 [U], how many of a user's rows, the first ones, are of that very time: whoever has
+    all positives since `until` puts these in their place.
+    """
+
+    rows: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    newest: NDArray[np.uint8]
+    until: int
+
+    @staticmethod
+    def of(items: NDArray[np.int32], times: NDArray[np.int64]) -> UserHistories:
+        """items, times: [U + 1, LENGTH], row 0 nobody's, most recent first, item 0 = none."""
+        items, times = items[1:], times[1:]
+        kept = items != 0
+        until = int(times[kept].max()) if kept.any() else np.iinfo(np.int64).min
+        offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
+        newest = ((times == until) & kept).sum(axis=1).astype(np.uint8)
+        return UserHistories(items[kept], offsets, newest, int(until))
+
+
 def sequences(
     carried_items: NDArray[np.int32],
     carried_times: NDArray[np.int64],

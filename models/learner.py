@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.evaluation import evaluate
+from models.histories import UserHistories
 from models.interactions import Ids, Interactions
 from models.item_categories import ItemCategories
 from models.learner_state import LearnerState
@@ -38,7 +39,8 @@ class Outcome:
     "auto", the score of what served this period. served: the method that did, None while pretraining. method: the one
     that serves from now on, and parameters its candidate, None before the end of pretraining; its tables have one row
     per id of `users`, `items` and `categories` after the cold row 0. categories, item_categories: None where the base
-    model does not look up categories. decisions: plain facts that go into the manifest.
+    model does not look up categories. histories: of all users by the end of the period, None unless they are wanted and
+    something serves. decisions: plain facts that go into the manifest.
     """
 
     period: int
@@ -53,6 +55,7 @@ class Outcome:
     items: Ids
     categories: Ids | None
     item_categories: ItemCategories | None
+    histories: UserHistories | None
     decisions: Mapping[str, str | int | float | None]
 
 
@@ -189,7 +192,8 @@ def _outcome(
 ) -> Outcome:
     method = state.serving(settings)
     explained = state.selection.explained(settings.candidates) if method and settings.serve == AUTO else {}
-    categories = CATEGORY in settings.base_model.tables.values()
+    categories, sampler = CATEGORY in settings.base_model.tables.values(), state.sampler
+    carried = UserHistories.of(sampler.history_items, sampler.history_times) if method and settings.histories else None
     return Outcome(
         period=period,
         interactions=len(interactions),
@@ -199,9 +203,10 @@ def _outcome(
         served=served,
         method=method,
         parameters=state.candidates[method] if method else None,
-        users=state.sampler.users.ids,
-        items=state.sampler.items.ids,
-        categories=state.sampler.categories.ids if categories else None,
-        item_categories=state.sampler.item_categories if categories else None,
+        users=sampler.users.ids,
+        items=sampler.items.ids,
+        categories=sampler.categories.ids if categories else None,
+        item_categories=sampler.item_categories if categories else None,
+        histories=carried,
         decisions={**decisions, **explained},
     )

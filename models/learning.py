@@ -28,7 +28,8 @@ class LearningSettings:
     methods: candidates kept warm, each scored on every period; serve: the one whose candidate is published, or "auto",
     the one whose recent log loss is lowest; selection: how auto does that. pretrain: periods that pretraining
     consumes; the last of them only chooses pass and initialisation, and is then trained on once. negatives: drawn per
-    positive (0 for explicit labels). threads: of the learner process; like `device`, part of the machine class.
+    positive (0 for explicit labels). histories: whether versions carry their users' histories. threads: of the learner
+    process; like `device`, part of the machine class.
     """
 
     seed: int = 0
@@ -40,6 +41,7 @@ class LearningSettings:
     passes: int = 10
     initialisations: int = 3
     negatives: int = 0
+    histories: bool = False
     learning_rate: float = 3e-3
     batch: int = 256
     threads: int = 1

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # what would load torch into the processes that only ingest
     from stream_app.events.record import RecordSettings
 
 _MACHINE_CLASS = ("device", "threads")
+_ONLY_WHERE_ON = ("histories",)  # came later: where it is off, directories and versions are what they were before
 
 
 def fixed_for_journal(records: RecordSettings, periods: AnyPeriods) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def fixed_for_store(records: RecordSettings, periods: AnyPeriods, learning: Lear
                 own |= _dotted(f"learning.methods.{method.method}", method, ("method",)) | _own_class(method)
         elif field.name in ("base_model", "selection"):
             own |= _dotted(f"learning.{field.name}", value, ())
-        elif field.name not in _MACHINE_CLASS:
+        elif field.name not in _MACHINE_CLASS and (value or field.name not in _ONLY_WHERE_ON):
             own[f"learning.{field.name}"] = value
     return fixed_for_journal(records, periods) | own
 

@@ -12,7 +12,12 @@ from models.metrics import Score
 from models.selection import AUTO
 from stream_app.events.periods import UpdatePeriod
 from stream_app.serving.computing import BASE_MODEL_SETTINGS, settings_text
-from stream_app.versions.columns import ids_to_tensors, item_categories_to_tensors
+from stream_app.versions.columns import (
+    HISTORIES_UNTIL,
+    histories_to_tensors,
+    ids_to_tensors,
+    item_categories_to_tensors,
+)
 from stream_app.versions.manifest import Period, Plain, Rows
 from stream_app.versions.model_version import ModelVersion, build
 from stream_app.versions.tensors import Array
@@ -47,7 +52,7 @@ def release(
         machine_class(settings),
         {name: _metrics(outcome.scores.get(name)) for name in _scored(settings)},
         outcome.decisions,
-        {**tensors, **_vocabularies(outcome)},
+        {**tensors, **_vocabularies(outcome), **_histories(outcome)},
     )
 
 
@@ -62,11 +67,16 @@ def _vocabularies(outcome: Outcome) -> dict[str, Array]:
     return {**columns, **ids_to_tensors("categories", outcome.categories), **own}
 
 
+def _histories(outcome: Outcome) -> dict[str, Array]:
+    known = outcome.histories
+    return {} if known is None else histories_to_tensors(known.rows, known.offsets, known.newest)
+
+
 def learning_facts(outcome: Outcome, settings: LearningSettings, digest: str) -> dict[str, Plain]:
     """What a manifest says about the learning: a few names, and the digest of all settings that decide its content.
 
     method: the one whose candidate this version is; where `auto` chose it, the decisions say why. categories: that the
-    base model looks up categories, said only where it does.
+    base model looks up categories, histories_until: how far the histories go, each said only where there are any.
     """
     facts: dict[str, Plain] = {
         "settings_digest": digest,
@@ -77,6 +87,8 @@ def learning_facts(outcome: Outcome, settings: LearningSettings, digest: str) ->
     }
     if isinstance(settings.base_model, Module):
         facts[BASE_MODEL_SETTINGS] = settings_text(settings.base_model.settings)
+    if outcome.histories is not None:
+        facts[HISTORIES_UNTIL] = outcome.histories.until
     return facts if outcome.categories is None else facts | {"categories": True}
 
 

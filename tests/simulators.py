@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.errors import IncompatibleState
-from stream_app.versions.columns import ids_to_tensors, item_categories_to_tensors
+from stream_app.versions.columns import histories_to_tensors, ids_to_tensors, item_categories_to_tensors
 from stream_app.versions.control import Control, ControlRecord, Pin
 from stream_app.versions.head import Head, head_of
 from stream_app.versions.manifest import Envelope, Period, Rows
@@ -44,12 +44,15 @@ def tiny_version(
     seed: int = 0,
     replaced: Mapping[str, NDArray[Any] | None] | None = None,
     categories: Sequence[Sequence[int]] | None = None,
+    histories: Sequence[Sequence[int]] | None = None,
+    newest: Sequence[int] = (),
     **content: Any,
 ) -> ModelVersion:
     """A version of a few kilobytes; `replaced` puts other tensors in (None: takes one out), `content` other fields of
     the content.
 
     categories: of each item the rows of its categories, out of three that there are; None for a model without.
+    histories: of each user the rows of its most recent items, until time 99; newest: how many of them are of that time.
     """
     draw = np.random.default_rng(seed + 1000 * number)
 
@@ -72,12 +75,17 @@ def tiny_version(
         tensors |= {"parameters.category": weights(4, width), **ids_to_tensors("categories", ("news", "ö", ""))}
         offsets = np.cumsum([0, *map(len, categories)])
         tensors |= item_categories_to_tensors(np.array([row for item in categories for row in item]), offsets)
+    until: dict[str, int] = {}
+    if histories is not None:
+        until = {"histories_until": 99}
+        offsets, counts = np.cumsum([0, *map(len, histories)]), np.array([*newest, *[0] * (len(users) - len(newest))])
+        tensors |= histories_to_tensors(np.array([row for own in histories for row in own]), offsets, counts)
     tensors |= replaced or {}
     tensors = {name: array for name, array in tensors.items() if array is not None}
     fields: dict[str, Any] = {
         "period": Period(number=number, start=10 * number, end=10 * number + 10, interactions=10),
         "rows": Rows(count=10, sha256=hashlib.sha256(bytes([number % 256])).hexdigest()),
-        "learning": {"settings_digest": "0" * 64, "method": "iu", "base_model": "embedding-mlp"},
+        "learning": {"settings_digest": "0" * 64, "method": "iu", "base_model": "embedding-mlp", **until},
         "machine": {"instruction_set": "x86_64", "device": "cpu"},
         "metrics": {"iu": {"auc": 0.75, "log_loss": float("nan")}},
         "decisions": {"serving": "iu"},

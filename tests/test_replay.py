@@ -201,6 +201,7 @@ def test_a_finished_replay_is_not_done_again(whole: tuple[Path, list[PeriodResul
     ("change", "key"),
     [
         ({"learning": replace(LEARNING, seed=1)}, "learning.seed"),
+        ({"learning": replace(LEARNING, histories=True)}, "learning.histories"),
         ({"learning": replace(LEARNING, methods=LEARNING.methods[:1])}, "learning.methods was"),
         ({"periods": EqualCount(count=ROWS, lateness=5.0)}, "periods.lateness"),
     ],

@@ -102,6 +102,7 @@ def facts(model: ServingModel) -> dict[str, Any]:
         "period": content.period.model_dump(),
         "method": content.learning.get("method"),
         "bytes": content.size,
+        "histories_bytes": content.histories_size,
         "metrics": metrics,
     }
 
@@ -111,8 +112,9 @@ def line(model: ServingModel) -> str:
     content = model.version.content
     method = str(content.learning.get("method"))
     scores = content.metrics.get("auto", content.metrics.get(method))
+    carried = f", {content.histories_size / 1e6:.1f} MB of it histories" if content.histories_size else ""
     scored = "not scored yet" if scores is None or scores.auc is None else f"AUC {scores.auc:.4f} before training on it"
     return (
         f"version {content.version}  {model.version.digest[:12]}  {method}  period {content.period.number} "
-        f"({content.period.interactions} interactions, {scored})  {content.size / 1e6:.1f} MB"
+        f"({content.period.interactions} interactions, {scored})  {content.size / 1e6:.1f} MB{carried}"
     )

@@ -8,7 +8,8 @@
 Ids become rows here, and the version's network (numpy's, unless another one is given) computes with these, in float32
 as in training. Of a history the 30 most recent ids count. An id that the version does not know takes the one cold row
 (row 0) of its table, in a history too. Where the version has categories it says which an item has, so that ids are all
-that is asked for. Immutable: one model may serve from any number of threads.
+that is asked for. Where it carries histories they count for every user whose history is not given; `()` is none.
+Immutable: one model may serve from any number of threads.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.serving.computing import NumpyServing
-from stream_app.serving.networks.network import Floats, Lookups, Network
-from stream_app.versions.columns import ids_from_tensors
+from stream_app.serving.histories import OwnHistory, VersionHistories
+from stream_app.serving.networks.network import Floats, Lookups, Network, Rows
+from stream_app.versions.columns import HISTORY, ids_from_tensors
 from stream_app.versions.model_version import ModelVersion
 
-HISTORY = 30
 _BLOCK = 16_384  # pairs at a time: keeps a million histories of 30 from becoming one array of 1 GB
 
 Ids = Sequence[Any] | NDArray[Any]
@@ -39,6 +40,7 @@ class ServingModel:
         """`version` has passed the checks of what serves it (every version out of an `Assembler` has)."""
         self.version = version
         self._network = network or NumpyServing().network(version)
+        self._histories = VersionHistories.of(version)
         self._users, self._items = (_Rows(ids_from_tensors(table, version.tensors)) for table in ("users", "items"))
 
     def knows_user(self, user: Any) -> bool:
@@ -49,17 +51,30 @@ class ServingModel:
         """Whether the item was seen in training."""
         return bool(self._items.of([item])[0])
 
+    @property
+    def histories(self) -> VersionHistories | None:
+        """Those that the version carries."""
+        return self._histories
+
+    def own_history(self, user: Any) -> OwnHistory:
+        """What the version itself says of a user; nothing where it carries no histories or does not know the user."""
+        return OwnHistory([], 0) if self._histories is None else self._histories.of_user(int(self._users.of([user])[0]))
+
     def score(self, user: Any, items: Ids, history: Sequence[Any] | None = None) -> Floats:
-        """Probabilities, float32 [len(items)], that `user` likes each of `items`.
+        """Probabilities, float32 [len(items)], that `user` likes each of `items`. history: None for the version's own.
 
         Raises ValueError on ids of another type.
         """
-        recent = self._items.of(() if history is None else history[:HISTORY])
-        offsets = np.array([0, len(recent)], np.int64)
-        return self._network.probabilities(Lookups(self._users.of([user]), self._items.of(items), recent, offsets))
+        user_row = self._users.of([user])
+        if history is None:
+            recent, offsets = self._own_rows(user_row)
+        else:
+            recent = self._items.of(history[:HISTORY])
+            offsets = np.array([0, len(recent)], np.int64)
+        return self._network.probabilities(Lookups(user_row, self._items.of(items), recent, offsets))
 
     def score_pairs(self, users: Ids, items: Ids, histories: Histories | None = None) -> Floats:
-        """Probabilities, float32 [pairs], of (users[i], items[i]) given histories[i]; None: nobody has a history.
+        """Probabilities, float32 [pairs], of (users[i], items[i]) given histories[i]; None: the version's own.
 
         Raises ValueError when the columns differ in length or an id is not of the version's type.
         """
@@ -75,14 +90,24 @@ class ServingModel:
         self, compute: Callable[[Lookups], Floats], users: Ids, items: Ids, histories: Histories | None
     ) -> Floats:
         user_rows, item_rows = self._users.of(users), self._items.of(items)
-        flat, offsets = _columns(histories, len(user_rows))
+        if histories is None:
+            recent, offsets = self._own_rows(user_rows)
+        else:
+            flat, offsets = _columns(histories)
+            recent, offsets = _recent(self._items.of(flat), offsets)
         if not len(user_rows) == len(item_rows) == len(offsets) - 1:
             raise ValueError(f"{len(user_rows)} users, {len(item_rows)} items and {len(offsets) - 1} histories")
-        pairs = Lookups(user_rows, item_rows, *_recent(self._items.of(flat), offsets))
+        pairs = Lookups(user_rows, item_rows, recent, offsets)
         found = np.empty(len(user_rows), np.float32)
         for begin, end in _blocks(len(user_rows)):
             found[begin:end] = compute(pairs.pairs(begin, end))
         return found
+
+    def _own_rows(self, users: Rows) -> tuple[Rows, Rows]:
+        """Item rows of the histories that the version has of these user rows, and where each one's begin."""
+        if self._histories is None:
+            return np.zeros(0, np.int64), np.zeros(len(users) + 1, np.int64)
+        return self._histories.rows(users)
 
 
 class _Rows:
@@ -111,9 +136,7 @@ class _Rows:
         return np.where(self._sorted[places] == wanted, self._order[places] + 1, 0)
 
 
-def _columns(histories: Histories | None, pairs: int) -> tuple[Any, NDArray[np.int64]]:
-    if histories is None:
-        return (), np.zeros(pairs + 1, np.int64)
+def _columns(histories: Histories) -> tuple[Any, NDArray[np.int64]]:
     if isinstance(histories, tuple) and len(histories) == 2 and isinstance(histories[1], np.ndarray):
         flat, offsets = histories
         if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(flat) or np.any(offsets[1:] < offsets[:-1]):

@@ -4,7 +4,9 @@ Integers are one int64 tensor `vocabulary.<table>`. Strings are two: their UTF-8
 `vocabulary.<table>.bytes` (uint8), and where each begins, `vocabulary.<table>.offsets` (int64, one more than there
 are strings). Where a model looks up categories, its items have theirs: `item_categories.rows` (int32), the rows of
 their categories, item after item and rising within an item, and `item_categories.offsets` (int64, one more than there
-are items).
+are items). Where a version carries histories, `histories.rows` (int32) are the rows of the items that each user was
+positive on, user after user, most recent first, `histories.offsets` (int64, one more than there are users) where each
+user's begin, and `histories.newest` (uint8, one a user) how many of these are of the time `histories_until`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.versions.tensors import Array
+
+HISTORIES_UNTIL = "histories_until"
+"""In `learning` of a manifest: the largest event time of the histories, in microseconds."""
+HISTORY = 30
+"""Items that a history has at most."""
 
 
 def ids_to_tensors(table: str, ids: NDArray[Any] | Sequence[Any]) -> dict[str, Array]:
@@ -53,6 +60,15 @@ def ids_from_tensors(table: str, tensors: Mapping[str, Array]) -> NDArray[Any]:
     ids = np.empty(len(bounds) - 1, object)
     ids[:] = [raw[begin:end].decode() for begin, end in pairwise(bounds)]
     return ids
+
+
+def ids_of_rows(table: str, tensors: Mapping[str, Array], rows: NDArray[Any]) -> list[Any]:
+    """The ids of these rows (from 1 on) of a vocabulary that has been checked; the others are not looked at."""
+    if kind_of_ids(table, tensors) == "int":
+        return list(tensors[f"vocabulary.{table}"][rows - 1].tolist())
+    raw, offsets = tensors[f"vocabulary.{table}.bytes"], tensors[f"vocabulary.{table}.offsets"]
+    bounds = zip(offsets[rows - 1].tolist(), offsets[rows].tolist(), strict=True)
+    return [raw[begin:end].tobytes().decode() for begin, end in bounds]
 
 
 def kind_of_ids(table: str, tensors: Mapping[str, Any]) -> Literal["int", "string"]:
@@ -93,6 +109,31 @@ def item_categories_from_tensors(tensors: Mapping[str, Array], categories: int) 
     if not rises.all():
         raise ValueError("item_categories: the rows of an item do not rise")
     return rows, offsets
+
+
+def histories_to_tensors(rows: NDArray[Any], offsets: NDArray[Any], newest: NDArray[Any]) -> dict[str, Array]:
+    """Of user row u (1 for the first id) `rows[offsets[u - 1]:offsets[u]]`, item rows, most recent first; of these the
+    first `newest[u - 1]` are of the time until which the histories go."""
+    return {
+        "histories.rows": np.ascontiguousarray(rows, dtype=np.int32),
+        "histories.offsets": np.ascontiguousarray(offsets, dtype=np.int64),
+        "histories.newest": np.ascontiguousarray(newest, dtype=np.uint8),
+    }
+
+
+def check_histories(tensors: Mapping[str, Array], items: int) -> None:
+    """Raises ValueError unless every user has at most `HISTORY` rows, of a vocabulary of so many items, and says of no
+    more than these that they are the newest."""
+    rows, offsets, newest = (tensors[f"histories.{name}"] for name in ("rows", "offsets", "newest"))
+    if not _rising(offsets, len(rows)):
+        raise ValueError("histories: offsets do not rise from 0 to the number of rows")
+    if len(rows) and not 1 <= int(rows.min()) <= int(rows.max()) <= items:
+        raise ValueError(f"histories: rows from {rows.min()} to {rows.max()}, there are 1 to {items}")
+    lengths = np.diff(offsets)
+    if np.any(lengths > HISTORY):
+        raise ValueError(f"histories: a user has {lengths.max()} rows, at most {HISTORY} are carried")
+    if np.any(newest > lengths):
+        raise ValueError("histories: a user has fewer rows than are said to be the newest")
 
 
 def distinct(ids: NDArray[Any]) -> bool:

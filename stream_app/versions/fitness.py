@@ -10,7 +10,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from stream_app.errors import SchemaMismatch
-from stream_app.versions.columns import distinct, ids_from_tensors, item_categories_from_tensors
+from stream_app.versions.columns import (
+    HISTORIES_UNTIL,
+    check_histories,
+    distinct,
+    ids_from_tensors,
+    item_categories_from_tensors,
+)
 from stream_app.versions.manifest import Content
 from stream_app.versions.model_version import ModelVersion
 from stream_app.versions.tensors import TensorSpec
@@ -30,7 +36,7 @@ def taken(specs: dict[str, TensorSpec], name: str, dtype: str, rank: int) -> Ten
 
 def check_tensors(content: Content, check: CheckParameters) -> None:
     """Raises SchemaMismatch unless the tensors are the vocabularies, with categories the columns that say which an item
-    has, and what `check` takes; and nothing else."""
+    has, in format 3 the histories, and what `check` takes; and nothing else."""
     specs = {tensor.name: tensor.spec for tensor in content.tensors}
     try:
         rows = {column: _vocabulary_size(specs, column, kind) + 1 for column, kind in _vocabularies(content).items()}
@@ -38,6 +44,8 @@ def check_tensors(content: Content, check: CheckParameters) -> None:
             taken(specs, "item_categories.rows", "I32", 1)
             if taken(specs, "item_categories.offsets", "I64", 1).shape[0] != rows["items"]:
                 raise ValueError(f"item_categories has not one offset more than the {rows['items'] - 1} items")
+        if content.format == 3:
+            _take_histories(specs, content, rows["users"] - 1)
         check(specs, rows)
         if specs:
             raise ValueError(f"tensor {min(specs)} has no place in {content.learning.get('base_model')}")
@@ -48,7 +56,7 @@ def check_tensors(content: Content, check: CheckParameters) -> None:
 
 def check_values(version: ModelVersion) -> None:
     """Raises SchemaMismatch unless all parameters are finite, every id of a vocabulary has one row, and the items'
-    categories are rows of the vocabulary's."""
+    categories and the users' histories are rows of their vocabularies."""
     for name, array in version.tensors.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise SchemaMismatch(version.number, f"tensor {name} has values that are not finite")
@@ -56,8 +64,20 @@ def check_values(version: ModelVersion) -> None:
         sizes = {column: _checked_ids(column, version) for column in _vocabularies(version.content)}
         if "categories" in sizes:
             item_categories_from_tensors(version.tensors, sizes["categories"])
+        if version.content.format == 3:
+            check_histories(version.tensors, sizes["items"])
     except ValueError as error:
         raise SchemaMismatch(version.number, str(error)) from error
+
+
+def _take_histories(specs: dict[str, TensorSpec], content: Content, users: int) -> None:
+    taken(specs, "histories.rows", "I32", 1)
+    for name, dtype, more in (("offsets", "I64", 1), ("newest", "U8", 0)):
+        if (length := taken(specs, f"histories.{name}", dtype, 1).shape[0]) != users + more:
+            raise ValueError(f"histories.{name} has {length} entries for {users} users, expected {users + more}")
+    until = content.learning.get(HISTORIES_UNTIL)
+    if type(until) is not int or not -(2**63) <= until < 2**63:
+        raise ValueError(f"learning.{HISTORIES_UNTIL} is {until!r}, no time")
 
 
 def _vocabularies(content: Content) -> dict[str, str]:

@@ -6,14 +6,15 @@ Rules kept here, so that no other place can hold a manifest that breaks them:
 3. The tensors and the chunk list describe each other completely: sizes, order, digests, even the safetensors header. A
    manifest that does not add up is refused before a single chunk is looked at, and before anything is allocated for it.
 4. A format that is not known is refused as such, not guessed at. A version is written in the oldest format that can
-   say it: 2 is 1 with categories of items, and a version without them has the bytes that it always had.
+   say it: 2 is 1 with categories of items, 3 has histories of users, with categories or without; a version without
+   either has the bytes that it always had.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Annotated, Any, Literal
 
 import msgpack
@@ -22,14 +23,17 @@ import pydantic
 from stream_app.errors import DigestMismatch, SchemaMismatch
 from stream_app.versions.tensors import CHUNK_BYTES, TensorSpec, digest_of_chunks, header
 
-FORMAT = 2
-"""The newest; readers take it and the one before."""
+FORMAT = 3
+"""The newest; readers take it and all before."""
 MAX_VERSION = 10**12 - 1
 MANIFEST_BYTES = 1_000_000
 CONTENT_BYTES = 900_000
 """Leaves the envelope 100 KB of a manifest; about 9,000 chunks, or 8 GB of tensors."""
 MAX_CHUNKS = 16_384
 """More than fit into a manifest; also the most that a hostile msgpack array may claim to hold."""
+
+HISTORIES = "histories."
+"""With which the names of their tensors begin."""
 
 Plain = str | int | float | bool | None
 Digest = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -113,7 +117,7 @@ class Content(_Part):
     Field order is the format.
     """
 
-    format: Literal[1, 2]
+    format: Literal[1, 2, 3]
     version: Number
     parent: Digest | Literal[""]
     period: Period
@@ -129,12 +133,14 @@ class Content(_Part):
     @pydantic.model_validator(mode="after")
     def _adds_up(self) -> Content:
         """Rules 3 and 4."""
-        named = self.vocabulary.model_dump(exclude_unset=True).get("categories", "")
-        if named != ("string" if self.format == 2 else ""):
-            raise ValueError("a vocabulary of categories, which are strings, makes format 2, and nothing else does")
+        kinds = self.vocabulary.model_dump(exclude_unset=True)
+        if kinds.get("categories", "") is None:
+            raise ValueError("a vocabulary of categories is not named where there is none")
         names = [tensor.name for tensor in self.tensors]
         if len(set(names)) != len(names):
             raise ValueError("two tensors have the same name")
+        if self.format != format_of(names, kinds):
+            raise ValueError("histories make format 3, else a vocabulary of categories makes format 2, else it is 1")
         if [chunk.index for chunk in self.chunks] != list(range(len(self.chunks))):
             raise ValueError("chunks are not numbered 0, 1, 2, ...")
         first = header(tensor.spec for tensor in self.tensors)
@@ -157,10 +163,15 @@ class Content(_Part):
         """Bytes of all chunks together."""
         return sum(chunk.size for chunk in self.chunks)
 
+    @property
+    def histories_size(self) -> int:
+        """Bytes of them that are histories; 0 in a version that carries none."""
+        return sum(tensor.spec.nbytes for tensor in self.tensors if tensor.name.startswith(HISTORIES))
+
     def pack(self) -> bytes:
         """The content's bytes: what is stored, sent and hashed."""
         fields = self.model_dump()
-        if self.format == 1:
+        if self.vocabulary.categories is None:
             del fields["vocabulary"]["categories"]
         return bytes(msgpack.packb(fields))
 
@@ -170,8 +181,8 @@ class Content(_Part):
         fields = unpack_map(data)
         number = fields.get("version")
         version = number if type(number) is int else None
-        if fields.get("format") not in (1, FORMAT) or type(fields["format"]) is not int:
-            said = f"format {fields.get('format')!r} is unknown, this program reads 1 and {FORMAT}"
+        if fields.get("format") not in range(1, FORMAT + 1) or type(fields["format"]) is not int:
+            said = f"format {fields.get('format')!r} is unknown, this program reads 1 to {FORMAT}"
             raise SchemaMismatch(version, said)
         try:
             return Content.model_validate(fields)
@@ -216,6 +227,13 @@ class Envelope(_Part):
             return Envelope.model_validate(unpack_map(data))
         except pydantic.ValidationError as error:
             raise SchemaMismatch(None, f"envelope: {problem(error)}") from error
+
+
+def format_of(tensors: Container[str], kinds: Container[str]) -> Literal[1, 2, 3]:
+    """The oldest format that can say it. tensors: by name; kinds: the kinds of ids that there are."""
+    if f"{HISTORIES}offsets" in tensors:
+        return 3
+    return 2 if "categories" in kinds else 1
 
 
 def unpack_map(data: bytes) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from stream_app.versions.manifest import (
     Scores,
     TensorEntry,
     Vocabulary,
+    format_of,
 )
 from stream_app.versions.messages import Manifest, chunk_key, manifest_key
 from stream_app.versions.tensors import Array, Buffer, TensorSpec, digest_of_chunks, header, joined, ordered, parts
@@ -86,7 +87,7 @@ def build(
     entries, chunks = _described(own)
     kinds = kinds_of_ids(own)
     content = Content(
-        format=2 if "categories" in kinds else 1,
+        format=format_of(own, kinds),
         version=number,
         parent=parent_digest,
         period=period,

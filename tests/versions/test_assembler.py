@@ -324,14 +324,46 @@ def test_lies_that_fit_each_other_are_refused_all_the_same(attack: str) -> None:
 
 @pytest.mark.parametrize("fault", UNFIT_CATEGORIES)
 def test_categories_that_do_not_fit_are_refused(fault: str) -> None:
+    refused_with(UNFIT_CATEGORIES[fault], tiny_version(2, CHAIN[0].digest, categories=CATEGORIES))
+
+
+HISTORIES = ((4, 1, 1), (), (2,) * 30)
+"""33 rows; the offsets of the three users are 0, 3, 3, 33."""
+UNFIT_HISTORIES: dict[str, dict[str, Any]] = {
+    "no rows": {"histories.rows": None},
+    "no newest": {"histories.newest": None},
+    "rows of 64 bits": {"histories.rows": np.full(33, 1)},
+    "offsets of 32 bits": {"histories.offsets": np.array([0, 3, 3, 33], np.int32)},
+    "newest of 64 bits": {"histories.newest": np.array([0, 0, 0])},
+    "offsets of fewer users": {"histories.offsets": np.array([0, 3, 33])},
+    "newest of more users": {"histories.newest": np.zeros(4, np.uint8)},
+    "offsets go back": {"histories.offsets": np.array([0, 3, 2, 33])},
+    "offsets end early": {"histories.offsets": np.array([0, 3, 3, 32])},
+    "offsets wrap around": {"histories.offsets": np.array([0, 2**63 - 1, -2, 33])},
+    "31 rows of a user": {"histories.offsets": np.array([0, 2, 2, 33])},
+    "a row beyond the table": {"histories.rows": np.full(33, 5, np.int32)},
+    "the cold row": {"histories.rows": np.full(33, 0, np.int32)},
+    "more newest than rows": {"histories.newest": np.array([0, 1, 0], np.uint8)},
+}
+
+
+@pytest.mark.parametrize("fault", UNFIT_HISTORIES)
+def test_histories_that_do_not_fit_are_refused(fault: str) -> None:
+    refused_with(UNFIT_HISTORIES[fault], tiny_version(2, CHAIN[0].digest, histories=HISTORIES))
+
+
+@pytest.mark.parametrize("until", [None, "99", 99.0, True, 2**63])
+def test_histories_that_do_not_say_how_far_they_go_are_refused(until: Any) -> None:
+    fitting = tiny_version(2, CHAIN[0].digest, histories=HISTORIES)
+    refused_with({}, fitting, learning=fitting.content.learning | {"histories_until": until})
+
+
+def refused_with(replaced: dict[str, Any], fitting: ModelVersion, **content: Any) -> None:
+    """With these tensors or facts in place of its own; what was served goes on, and the fitting version is taken."""
     assembler = serving()
-    fitting = tiny_version(2, CHAIN[0].digest, categories=CATEGORIES)
-    replaced = {**fitting.tensors, **UNFIT_CATEGORIES[fault]}
-    content = fitting.content
-    version = build(
-        *(2, CHAIN[0].digest, content.period, content.rows, content.learning, content.machine, {}, {}),
-        tensors={name: array for name, array in replaced.items() if array is not None},
-    )
+    fields = {name: getattr(fitting.content, name) for name in ("period", "rows", "learning", "machine")}
+    tensors = {name: array for name, array in {**fitting.tensors, **replaced}.items() if array is not None}
+    version = build(2, CHAIN[0].digest, metrics={}, decisions={}, tensors=tensors, **{**fields, **content})
     assert type(refused(assembler, messages(version))) is SchemaMismatch
     goes_on(assembler)
     assert fed(serving(), messages(fitting)) == [fitting.digest]

@@ -232,12 +232,21 @@ def test_content_and_envelope_survive_packing() -> None:
         assert Envelope.unpack(sent.pack()) == sent
 
 
-@pytest.mark.parametrize("golden", ["format-1.msgpack", "format-2.msgpack"])
+CATEGORIES = ((2,), (), (1, 3), (1, 2, 3))
+HISTORIES = ((4, 1, 1), (), (2,))
+GOLDEN: dict[str, dict[str, Any]] = {
+    "format-1.msgpack": {},
+    "format-2.msgpack": {"categories": CATEGORIES},
+    "format-3.msgpack": {"histories": HISTORIES, "newest": (2,)},
+    "format-3-categories.msgpack": {"histories": HISTORIES, "newest": (2,), "categories": CATEGORIES},
+}
+
+
+@pytest.mark.parametrize("golden", GOLDEN)
 def test_a_version_written_by_an_earlier_release_is_read_and_would_be_written_the_same(golden: str) -> None:
     sent = [(key, value) for key, value in msgpack.unpackb(Path(__file__).with_name(golden).read_bytes())]
     (version,) = assembled(sent, "default", NumpyServing())
-    categories = ((2,), (), (1, 3), (1, 2, 3)) if golden == "format-2.msgpack" else None
-    again = tiny_version(users=("a", "ö", ""), replaced=version.tensors, categories=categories)
+    again = tiny_version(users=("a", "ö", ""), replaced=version.tensors, **GOLDEN[golden])
     assert again.content.format == int(golden[7])
     assert list(again.messages(envelope())) == sent
 
@@ -253,7 +262,30 @@ def test_a_version_with_categories_names_them_and_the_categories_of_each_item() 
     assert np.frombuffer(tensors["item_categories.offsets"][2], "<i8").tolist() == [0, 1, 1, 3, 6]
 
 
-@pytest.mark.parametrize("number", [0, 3, "1", 1.0, True, None])
+def test_a_version_with_histories_says_how_far_they_go_and_what_they_take() -> None:
+    version = tiny_version(histories=HISTORIES, newest=(2,))
+    content = msgpack.unpackb(version.content_bytes)
+    assert (content["format"], content["vocabulary"]) == (3, {"users": "int", "items": "int"})
+    assert content["learning"]["histories_until"] == 99
+    tensors = parsed_by_hand(b"".join(bytes(chunk) for _, chunk, _ in version.chunks()))
+    assert np.frombuffer(tensors["histories.rows"][2], "<i4").tolist() == [4, 1, 1, 2]
+    assert np.frombuffer(tensors["histories.offsets"][2], "<i8").tolist() == [0, 3, 3, 4]
+    assert np.frombuffer(tensors["histories.newest"][2], "<u1").tolist() == [2, 0, 0]
+    assert version.content.histories_size == 4 * 4 + 4 * 8 + 3
+    assert tiny_version().content.histories_size == 0
+
+
+@pytest.mark.parametrize("given", [{}, {"categories": CATEGORIES}, {"histories": HISTORIES}])
+def test_a_format_that_does_not_say_what_is_there_is_refused(given: dict[str, Any]) -> None:
+    content = msgpack.unpackb(tiny_version(**given).content_bytes)
+    for other in {1, 2, 3} - {content["format"]}:
+        with pytest.raises(SchemaMismatch, match="format"):
+            Content.unpack(msgpack.packb(content | {"format": other}))
+    with pytest.raises(SchemaMismatch, match=r"format|named"):
+        Content.unpack(msgpack.packb(content | {"vocabulary": {**content["vocabulary"], "categories": None}}))
+
+
+@pytest.mark.parametrize("number", [0, 4, "1", 1.0, True, None])
 def test_an_unknown_format_is_named(number: Any) -> None:
     content = msgpack.unpackb(tiny_version().content_bytes)
     content["format"] = number
