@@ -15,7 +15,7 @@ from stream_app.versions.model_version import ModelVersion
 
 ROWS = 10**12
 HOSTILE: dict[str, dict[str, Any]] = {
-    "unknown format": {"format": 3},
+    "unknown format": {"format": 4},
     "a format that this is not": {"format": 2},
     "categories that are not there": {"format": 2, "vocabulary.categories": "string"},
     "categories in the format without": {"vocabulary.categories": "string"},
