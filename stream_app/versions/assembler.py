@@ -36,9 +36,10 @@ from typing import Protocol
 from stream_app.errors import DigestMismatch, SchemaMismatch, VersionGap
 from stream_app.versions.control import ControlRecord, Pin
 from stream_app.versions.fitness import check_values
+from stream_app.versions.held_chunks import HeldChunks
 from stream_app.versions.manifest import MAX_CHUNKS, Content
 from stream_app.versions.messages import CONTROL_KEY, Key, Manifest, Message
-from stream_app.versions.model_version import ModelVersion, join
+from stream_app.versions.model_version import ModelVersion, view
 from stream_app.versions.signing import Keys
 from stream_app.versions.succession import Succession
 from stream_app.versions.tensors import CHUNK_BYTES
@@ -59,15 +60,11 @@ class Judge(Protocol):
 
 @dataclass
 class _Held:
-    """What has arrived of one version that is not complete.
-
-    A chunk is known by place and digest: forgeries stand beside.
-    """
+    """What has arrived of one version that is not complete."""
 
     version: int
     manifest: Manifest | None = None
-    chunks: dict[tuple[int, str], bytes] = field(default_factory=dict)
-    size: int = 0
+    chunks: HeldChunks = field(default_factory=HeldChunks)
 
     def missing(self) -> list[int]:
         """Indices that the manifest names and that are not there. Call with a manifest only."""
@@ -117,7 +114,7 @@ class Assembler:
     @property
     def held_bytes(self) -> int:
         """Bytes of chunks that wait for their manifest, or for each other."""
-        return sum(held.size for held in self._held.values())
+        return sum(held.chunks.size for held in self._held.values())
 
     def feed(self, key: bytes | None, value: bytes | None) -> ModelVersion | None:
         """A version, if this message completes one that may be served. Raises `VersionRejected` (rules 1 to 7)."""
@@ -156,10 +153,9 @@ class Assembler:
             listed = held.manifest.content.chunks
             if index >= len(listed) or listed[index].digest != digest:
                 raise DigestMismatch(held.version, f"chunk {index} is not the one that the manifest lists")
-        elif held.size + len(value) > self.max_bytes or len(held.chunks) >= MAX_CHUNKS:
+        elif held.chunks.size + len(value) > self.max_bytes or len(held.chunks) >= MAX_CHUNKS:
             raise SchemaMismatch(held.version, f"chunks exceed the {self.max_bytes} bytes that a version may have")
-        held.chunks[index, digest] = value
-        held.size += len(value)
+        held.chunks.add((index, digest), value)
 
     def _control(self, record: ControlRecord) -> ModelVersion | None:
         """What is held of a version that is pinned now is kept; it may be whole already."""
@@ -210,7 +206,8 @@ class Assembler:
         gone = [other for other in self._held.values() if other.manifest is not None and other.version < number]
         for other in gone:
             del self._held[other.version]
-        while self._held and (len(self._held) >= _COLLECTED or self.held_bytes + held.size + size > self.max_bytes):
+        size += held.chunks.size
+        while self._held and (len(self._held) >= _COLLECTED or self.held_bytes + size > self.max_bytes):
             gone.append(self._held.pop(next(iter(self._held))))
         self._held[number] = held
         return held, next((other.gap() for other in gone if other.manifest is not None), None)
@@ -224,9 +221,7 @@ class Assembler:
             raise DigestMismatch(held.version, f"was announced as {before.digest}, now comes as {manifest.digest}")
         held.manifest = manifest
         listed = {(chunk.index, chunk.digest) for chunk in manifest.content.chunks}
-        wrong = sorted(index for index, digest in held.chunks if (index, digest) not in listed)
-        held.chunks = {name: chunk for name, chunk in held.chunks.items() if name in listed}
-        held.size = sum(map(len, held.chunks.values()))
+        wrong = sorted(index for index, _ in held.chunks.keep(listed))
         if wrong and held.missing():
             raise DigestMismatch(held.version, f"chunk {wrong[0]} is not the one that the manifest lists")
 
@@ -240,9 +235,10 @@ class Assembler:
         del self._held[held.version]
         if self.pin is None and not self._succession.admits(manifest):
             return None
-        content = manifest.content
-        chunks = (held.chunks.pop((chunk.index, chunk.digest)) for chunk in content.chunks)
-        version = join(content, manifest.content_bytes, chunks)
+        data = held.chunks.joined(manifest.content.chunks)
+        if data is None:
+            raise DigestMismatch(held.version, "has a chunk of another size than its manifest lists")
+        version = view(manifest.content, manifest.content_bytes, data)
         check_values(version)
         self._succession.serve(manifest)
         self._held.clear()

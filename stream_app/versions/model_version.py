@@ -26,7 +26,17 @@ from stream_app.versions.manifest import (
     format_of,
 )
 from stream_app.versions.messages import Manifest, chunk_key, manifest_key
-from stream_app.versions.tensors import Array, Buffer, TensorSpec, digest_of_chunks, header, joined, ordered, parts
+from stream_app.versions.tensors import (
+    Array,
+    Buffer,
+    TensorSpec,
+    digest_of_chunks,
+    header,
+    joined,
+    ordered,
+    parts,
+    viewed,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +133,15 @@ def join(content: Content, content_bytes: bytes, verified: Iterable[Buffer]) -> 
     chunks = _sized(content, verified)
     next(chunks, None)  # the header: `Content` has made sure that it says what `content.tensors` says
     tensors = {entry.name: joined(entry.spec, (next(chunks) for _ in range(entry.chunks))) for entry in content.tensors}
+    return ModelVersion(content, content_bytes, tensors)
+
+
+def view(content: Content, content_bytes: bytes, data: Buffer) -> ModelVersion:
+    """A version from its safetensors file, whose chunks the caller has compared with `content` already: no copies."""
+    begin, tensors = content.chunks[0].size, dict[str, Array]()
+    for entry in content.tensors:
+        tensors[entry.name] = viewed(entry.spec, data, begin)
+        begin += entry.spec.nbytes
     return ModelVersion(content, content_bytes, tensors)
 
 

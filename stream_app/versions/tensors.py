@@ -112,6 +112,13 @@ def joined(spec: TensorSpec, chunks: Iterable[Buffer]) -> Array:
     return array
 
 
+def viewed(spec: TensorSpec, data: Buffer, begin: int) -> Array:
+    """The array whose bytes begin at `begin` of `data`. Read-only; copied only where another order of the tensors than
+    that of `ordered` leaves it unaligned."""
+    array = np.frombuffer(data, DTYPES[spec.dtype], math.prod(spec.shape), begin).reshape(spec.shape)
+    return np.require(array, requirements=["ALIGNED"])
+
+
 def digest_of_chunks(digests: Iterable[bytes]) -> str:
     """A tensor's digest (hex): SHA-256 over its chunks' raw SHA-256 digests in order."""
     return hashlib.sha256(b"".join(digests)).hexdigest()
