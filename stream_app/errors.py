@@ -168,6 +168,16 @@ class IncompatibleState(StopTheLine):
     """The state directory was made by a format or by settings that do not fit this program."""
 
 
+class VersionsDamaged(StopTheLine):
+    """Versions in `place` are not what they say. Nothing was written; no subscriber serves one that it finds so."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(
+            f"{place}: {problem}; subscribers do not serve it: publish a newer one, or restore what was there"
+        )
+        self.place, self.problem = place, problem
+
+
 class Unavailable(AsmgError):
     """A broker or topic cannot be reached in time. Nothing was lost; try again when it is back."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "deploy" / "kafka-local"))
@@ -26,3 +28,15 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     with LocalBroker(tmp_path_factory.mktemp("kafka")) as local:
         yield local.bootstrap
+
+
+@pytest.fixture
+def model_topic(broker: str) -> str:
+    """A fresh compacted topic with one partition."""
+    topic = f"models-{uuid.uuid4().hex}"
+    admin = KafkaAdminClient(bootstrap_servers=broker)
+    admin.create_topics(
+        {topic: {"num_partitions": 1, "replication_factor": 1, "configs": {"cleanup.policy": "compact"}}}
+    )
+    admin.close()
+    return topic

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 from stream_app.cli import inspect
 from stream_app.cli.options import Commands
+from stream_app.cli.versions import diff, export, verify
 
-COMMANDS: tuple[ModuleType, ...] = ()
+COMMANDS = (verify, diff, export)
 """Each with `add(actions)`; in the order of the help."""
 
 
