@@ -1,4 +1,4 @@
-"""`asmg versions verify|diff|export`: one answer, be it from a topic, a directory or a store; a plain install suffices."""
+"""`asmg versions verify|diff|export`: one answer from a topic, a directory and a store; a plain install suffices."""
 
 from __future__ import annotations
 

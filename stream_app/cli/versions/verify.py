@@ -31,7 +31,7 @@ def add(actions: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print a line for each version. Raises VersionsDamaged when one is not what it says."""
     settings = serving_settings(arguments)
-    keys = None if arguments.state is not None else Keys.of(settings.subscriber().keys)  # a store signs nothing
+    keys = None if arguments.state is not None else Keys.of(settings.subscriber.keys)  # a store signs nothing
     place = place_of(arguments, settings)
     findings = audited(place.inventory(), settings.model, keys)
     rows = [facts(finding) for finding in findings]
