@@ -256,7 +256,7 @@ def test_an_export_overwrites_nothing_and_leaves_nothing_half_done(
 def test_a_topic_gives_the_same_answers(
     broker: str, model_topic: str, versions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sink = KafkaSink(KafkaSettings(broker), model_topic)
+    sink = KafkaSink(KafkaSettings(broker, transactional_id=model_topic), model_topic)
     sink.open()
     sink.announce("pretraining 1/2")
     for version in CHAIN:
