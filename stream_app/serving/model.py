@@ -4,6 +4,7 @@
     model.score(user, items)                          one user, many items: float32 [items]
     model.score(user, items, history)                 history: ids of items, most recent first
     model.score_pairs(users, items, histories)        many users, one item each: float32 [pairs]
+    model.recommend(user, 10, exclude=seen)           the best items of all, with their probabilities
 
 Ids become rows here, and the version's network (numpy's, unless another one is given) computes with these, in float32
 as in training. Of a history the 30 most recent ids count. An id that the version does not know takes the one cold row
@@ -14,34 +15,48 @@ Immutable: one model may serve from any number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from stream_app.serving.best import best
 from stream_app.serving.computing import NumpyServing
+from stream_app.serving.derived import derived as derived_from
+from stream_app.serving.given_histories import Histories, joined, recent
 from stream_app.serving.histories import OwnHistory, VersionHistories
-from stream_app.serving.networks.network import Floats, Lookups, Network, Rows
-from stream_app.versions.columns import HISTORY, ids_from_tensors
+from stream_app.serving.ids import Ids, id_rows
+from stream_app.serving.networks.network import BLOCK, Floats, ForUser, Lookups, Network, Rows
+from stream_app.versions.columns import HISTORY, ids_of_rows
 from stream_app.versions.model_version import ModelVersion
+from stream_app.versions.tensors import Array
 
-_BLOCK = 16_384  # pairs at a time: keeps a million histories of 30 from becoming one array of 1 GB
+_PAIRS = 16_384  # at a time: keeps a million histories of 30 from becoming one array of 1 GB
 
-Ids = Sequence[Any] | NDArray[Any]
-Histories = Sequence[Sequence[Any]] | tuple[NDArray[Any], NDArray[np.int64]]
-"""One sequence of ids a pair; or all of them joined, with the offsets where each begins ([pairs + 1], the first 0)."""
+
+class Recommended(NamedTuple):
+    """The best items, best first, and their probabilities, float32 [as many]."""
+
+    items: list[Any]
+    probabilities: Floats
 
 
 class ServingModel:
-    """A version ready to score. `version` keeps its identity: number, digest, content."""
+    """A version ready to score. `version` keeps its identity: number, digest, content; `derived` are the arrays that
+    were made of it at load."""
 
-    def __init__(self, version: ModelVersion, network: Network | None = None) -> None:
-        """`version` has passed the checks of what serves it (every version out of an `Assembler` has)."""
+    def __init__(
+        self, version: ModelVersion, network: Network | None = None, derived: Mapping[str, Array] | None = None
+    ) -> None:
+        """`version` has passed the checks of what serves it (every version out of an `Assembler` has).
+
+        derived: what `stream_app.serving.derived` made of this very version, maybe in another process.
+        """
         self.version = version
-        self._network = network or NumpyServing().network(version)
+        self.derived = derived_from(version) if derived is None else derived
+        self._network = (network or NumpyServing().network(version)).given(self.derived)
+        self._users, self._items = (id_rows(table, version.tensors, self.derived) for table in ("users", "items"))
         self._histories = VersionHistories.of(version)
-        self._users, self._items = (_Rows(ids_from_tensors(table, version.tensors)) for table in ("users", "items"))
 
     def knows_user(self, user: Any) -> bool:
         """Whether the user was seen in training; all others are scored with the same cold row."""
@@ -61,20 +76,51 @@ class ServingModel:
         return OwnHistory([], 0) if self._histories is None else self._histories.of_user(int(self._users.of([user])[0]))
 
     def score(self, user: Any, items: Ids, history: Sequence[Any] | None = None) -> Floats:
-        """Probabilities, float32 [len(items)], that `user` likes each of `items`. history: None for the version's own.
+        """Probabilities, float32 [len(items)], that `user` likes each of `items`.
 
+        history: ids of items, most recent first; () says that there is none, None takes the version's own of that user.
         Raises ValueError on ids of another type.
         """
-        user_row = self._users.of([user])
-        if history is None:
-            recent, offsets = self._own_rows(user_row)
-        else:
-            recent = self._items.of(history[:HISTORY])
-            offsets = np.array([0, len(recent)], np.int64)
-        return self._network.probabilities(Lookups(user_row, self._items.of(items), recent, offsets))
+        for_user, rows = self._for_user(user, history), self._items.of(items)
+        if len(rows) <= BLOCK:
+            return for_user.probabilities(for_user.order(rows))
+        parts = [for_user.order(rows[begin : begin + BLOCK]) for begin in range(0, len(rows), BLOCK)]
+        return for_user.probabilities(np.concatenate(parts))
+
+    def recommend(
+        self,
+        user: Any,
+        k: int,
+        among: Ids | None = None,
+        exclude: Ids = (),
+        history: Sequence[Any] | None = None,
+    ) -> Recommended:
+        """The k items that `user` most probably likes, best first; fewer if there are no more.
+
+        among: the only ones that count; one that the version does not know is scored with the cold row, and one given
+        twice counts once. Without it, all that the version knows. exclude: never these. history: as for `score`. Of
+        items that are equally good the one that the version knew first comes first, before these the unknown ones as
+        they stand in `among`: the answer is a function of version and arguments. Items whose probability is not a
+        number (parameters so large that they overflow) are left out. Raises ValueError on ids of another type, or k
+        below 0.
+        """
+        if k < 0:
+            raise ValueError(f"k is {k}, must be 0 or more")
+        for_user = self._for_user(user, history)
+        without = np.unique(self._items.of(exclude))
+        if among is None:
+            rows, numbers = best(for_user.order, slice(1, len(self._items) + 1), k, without)
+            return Recommended(self._ids(rows), for_user.probabilities(numbers))
+        rows, unknown = self._among(among, exclude)
+        rows, numbers = best(for_user.order, rows, k, without[without > 0])
+        many = np.where(rows == 0, len(unknown), 1)  # they share a row
+        rows, numbers = np.repeat(rows, many)[:k], np.repeat(numbers, many)[:k]
+        known, cold = iter(self._ids(rows[rows > 0])), iter(unknown)
+        return Recommended([next(known if row else cold) for row in rows.tolist()], for_user.probabilities(numbers))
 
     def score_pairs(self, users: Ids, items: Ids, histories: Histories | None = None) -> Floats:
-        """Probabilities, float32 [pairs], of (users[i], items[i]) given histories[i]; None: the version's own.
+        """Probabilities, float32 [pairs], of (users[i], items[i]) given histories[i]; None: the version's own of each
+        user, if it carries any.
 
         Raises ValueError when the columns differ in length or an id is not of the version's type.
         """
@@ -86,20 +132,38 @@ class ServingModel:
         """
         return self._by_blocks(self._network.logits, users, items, histories)
 
+    def _for_user(self, user: Any, history: Sequence[Any] | None) -> ForUser:
+        row = self._users.of([user])
+        recent = self._own_rows(row)[0] if history is None else self._items.of(history[:HISTORY])
+        return self._network.for_user(int(row[0]), recent)
+
+    def _among(self, among: Ids, exclude: Ids) -> tuple[Rows, list[Any]]:
+        """The rows of `among`, rising, each once; and its ids that are not known and not excluded, all of row 0."""
+        asked, excluded = self._items.of(among), set(exclude)
+        given = among.tolist() if isinstance(among, np.ndarray) else among
+        cold = dict.fromkeys(given[at] for at in np.flatnonzero(asked == 0).tolist())
+        unknown = [id for id in cold if id not in excluded]
+        rows = np.unique(asked)
+        return rows if unknown else rows[rows > 0], unknown
+
+    def _ids(self, rows: Rows) -> list[Any]:
+        return ids_of_rows("items", self.version.tensors, rows)
+
     def _by_blocks(
         self, compute: Callable[[Lookups], Floats], users: Ids, items: Ids, histories: Histories | None
     ) -> Floats:
         user_rows, item_rows = self._users.of(users), self._items.of(items)
         if histories is None:
-            recent, offsets = self._own_rows(user_rows)
+            flat, offsets = self._own_rows(user_rows)
         else:
-            flat, offsets = _columns(histories)
-            recent, offsets = _recent(self._items.of(flat), offsets)
+            ids, offsets = joined(histories)
+            flat, offsets = recent(self._items.of(ids), offsets)
         if not len(user_rows) == len(item_rows) == len(offsets) - 1:
             raise ValueError(f"{len(user_rows)} users, {len(item_rows)} items and {len(offsets) - 1} histories")
-        pairs = Lookups(user_rows, item_rows, recent, offsets)
+        pairs = Lookups(user_rows, item_rows, flat, offsets)
         found = np.empty(len(user_rows), np.float32)
-        for begin, end in _blocks(len(user_rows)):
+        for begin in range(0, len(user_rows), _PAIRS):
+            end = min(begin + _PAIRS, len(user_rows))
             found[begin:end] = compute(pairs.pairs(begin, end))
         return found
 
@@ -108,53 +172,3 @@ class ServingModel:
         if self._histories is None:
             return np.zeros(0, np.int64), np.zeros(len(users) + 1, np.int64)
         return self._histories.rows(users)
-
-
-class _Rows:
-    """Id -> row of a table, 1 for the first id; 0 for ids that are not there."""
-
-    def __init__(self, ids: NDArray[Any]) -> None:
-        self._by_text = {text: row for row, text in enumerate(ids, 1)} if ids.dtype == object else None
-        self._order = np.argsort(ids) if self._by_text is None else np.empty(0, np.int64)
-        self._sorted = ids[self._order]
-
-    def of(self, ids: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
-        """Int64 [len(ids)]. Raises ValueError for ids of another type: silently cold would be silently wrong."""
-        if self._by_text is not None:
-            texts = ids.tolist() if isinstance(ids, np.ndarray) else ids
-            if not all(isinstance(text, str) for text in texts):
-                raise ValueError("this version's ids are strings")
-            return np.fromiter((self._by_text.get(text, 0) for text in texts), np.int64, len(texts))
-        wanted = np.asarray(ids)
-        if wanted.size == 0:
-            return np.zeros(0, np.int64)
-        if wanted.dtype.kind not in "iu" or wanted.ndim != 1 or wanted.max() > np.iinfo(np.int64).max:
-            raise ValueError("this version's ids are integers of 64 bits")
-        if len(self._sorted) == 0:
-            return np.zeros(len(wanted), np.int64)
-        places = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
-        return np.where(self._sorted[places] == wanted, self._order[places] + 1, 0)
-
-
-def _columns(histories: Histories) -> tuple[Any, NDArray[np.int64]]:
-    if isinstance(histories, tuple) and len(histories) == 2 and isinstance(histories[1], np.ndarray):
-        flat, offsets = histories
-        if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(flat) or np.any(offsets[1:] < offsets[:-1]):
-            raise ValueError("offsets of histories do not rise from 0 to the number of ids")
-        return flat, offsets.astype(np.int64, copy=False)
-    offsets = np.zeros(len(histories) + 1, np.int64)
-    np.cumsum([len(history) for history in histories], out=offsets[1:])
-    return [item for history in histories for item in history], offsets
-
-
-def _recent(rows: NDArray[np.int64], offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first 30 rows from each offset on, and the offsets of what is left."""
-    lengths = np.minimum(np.diff(offsets), HISTORY)
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    taken = np.repeat(offsets[:-1] - ends[:-1], lengths) + np.arange(ends[-1])
-    return rows[taken], ends
-
-
-def _blocks(count: int) -> Iterator[tuple[int, int]]:
-    for begin in range(0, count, _BLOCK):
-        yield begin, min(begin + _BLOCK, count)

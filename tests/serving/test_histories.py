@@ -32,6 +32,7 @@ def test_where_none_is_given_they_count_as_if_given(given: dict[str, Any]) -> No
     for user, history in zip(users, own, strict=True):
         assert model.own_history(user).items == history
         np.testing.assert_array_equal(model.score(user, items), bare.score(user, items, history))
+        assert model.recommend(user, 2).items == bare.recommend(user, 2, history=history).items
     asked = [*users, users[0], users[2]]
     expected = bare.logits(asked, items[:1] * 5, [*own, own[0], own[2]])
     np.testing.assert_array_equal(model.logits(asked, items[:1] * 5), expected)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stream_app.serving.networks.network import Floats, Lookups, NumpyNetwork, same_width, taken_table
+import numpy as np
+
+from stream_app.serving.networks.network import (
+    Floats,
+    ForUser,
+    Lookups,
+    NumpyNetwork,
+    Rows,
+    same_width,
+    sigmoid,
+    taken_table,
+)
 from stream_app.versions.fitness import taken
 from stream_app.versions.tensors import Array, TensorSpec
 
@@ -12,9 +23,10 @@ from stream_app.versions.tensors import Array, TensorSpec
 class MatrixFactorizationNetwork(NumpyNetwork):
     """Per kind of id a float32 table of width d and one of width 1, and one number; histories change nothing."""
 
-    def __init__(self, tensors: Mapping[str, Array]) -> None:
-        self._user, self._item = tensors["parameters.user"], tensors["parameters.item"]
-        self._user_bias, self._item_bias = tensors["parameters.user_bias"], tensors["parameters.item_bias"]
+    def __init__(self, tensors: Mapping[str, Array], derived: Mapping[str, Array] | None = None) -> None:
+        self._user, self._item = np.asarray(tensors["parameters.user"]), np.asarray(tensors["parameters.item"])
+        self._user_bias = np.asarray(tensors["parameters.user_bias"])
+        self._item_bias = np.asarray(tensors["parameters.item_bias"])
         self._bias = tensors["parameters.bias"]
 
     @staticmethod
@@ -34,3 +46,15 @@ class MatrixFactorizationNetwork(NumpyNetwork):
         biases = self._user_bias[lookups.users] + self._item_bias[lookups.items] + self._bias
         logits: Floats = product + biases
         return logits[:, 0]
+
+    def for_user(self, user: int, history: Rows) -> ForUser:
+        """See `Network.for_user`. Ordered by logits: probabilities near 0 and 1 have lost their differences."""
+        own, bias = self._user[user], self._user_bias[user] + self._bias
+
+        def order(items: Rows | slice) -> Floats:
+            logits: Floats = self._item[items] @ own
+            logits += self._item_bias[items][:, 0]
+            logits += bias
+            return logits
+
+        return ForUser(order, sigmoid)
