@@ -145,6 +145,16 @@ class StoreLocked(StopTheLine):
         self.path = str(path)
 
 
+class CacheInUse(StopTheLine):
+    """Another process writes the cache; what it serves is unchanged."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(
+            f"{path}: another process writes this cache; end it, or give this one a directory of its own (--cache)"
+        )
+        self.path = str(path)
+
+
 class AccessDenied(StopTheLine):
     """The broker and we do not trust each other, or it does not let us do what is needed: somebody must change that.
 

@@ -7,16 +7,21 @@ import json
 import math
 import queue
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stream_app.cli.options import Commands, command, positive, serving_settings
-from stream_app.errors import Unavailable
+from stream_app.errors import SettingsError, Unavailable
 
 if TYPE_CHECKING:
     from stream_app.serving.model import ServingModel
+    from stream_app.settings.serving import ServingSettings
     from stream_app.subscriber import Health
+    from stream_app.subscriber.cache import KeepCache
 
+SETTING = ""
 _LOOK = 0.2  # seconds: how long Ctrl-C may have to wait
 
 
@@ -33,26 +38,34 @@ def add(commands: Commands) -> None:
     subscribe.add_argument("--count", type=positive, metavar="N", help="end after N versions")
     subscribe.add_argument("--until", type=positive, metavar="N", help="end once version N or a later one serves")
     subscribe.add_argument("--for", type=float, metavar="SECONDS", dest="seconds", help="end after this time")
+    subscribe.add_argument(
+        "--cache",
+        metavar="DIR",
+        nargs="?",
+        const=SETTING,
+        help="keep a cache of it that other processes follow, in DIR or where subscriber.cache says",
+    )
     subscribe.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print a line per swap, and why there is none yet. Raises Unavailable when what was waited for did not come."""
-    from stream_app.broker import preflight
-    from stream_app.live.cluster.roles import rights
     from stream_app.subscriber import ModelSubscriber
 
     settings = serving_settings(arguments)
-    needed = rights("subscriber", settings.kafka, settings.topics, settings.model)
-    preflight(settings.kafka, [settings.topics.models], needed)
     swapped: queue.SimpleQueue[ServingModel] = queue.SimpleQueue()
     end = math.inf if arguments.seconds is None else time.monotonic() + arguments.seconds
     printed, version, said = 0, 0, dict[str, str]()
-    with ModelSubscriber(settings.subscription(), on_swap=swapped.put) as subscriber:
+    with (
+        kept(arguments.cache, settings) as keeping,
+        ModelSubscriber(settings.subscription(), on_swap=swapped.put, following=keeping) as subscriber,
+    ):
         while not enough(arguments, printed, version) and time.monotonic() < end:
             try:
                 model = swapped.get(timeout=_LOOK)
             except queue.Empty:
+                if keeping is not None and keeping.refused is not None:
+                    raise keeping.refused from None
                 said = say(said, news_of(subscriber.health()), arguments.json)
                 continue
             print(json.dumps(facts(model)) if arguments.json else line(model), flush=True)
@@ -61,6 +74,30 @@ def run(arguments: argparse.Namespace) -> None:
     if (arguments.count or arguments.until) and not enough(arguments, printed, version):
         missing = f"{printed} of {arguments.count} versions" if arguments.count else f"no version {arguments.until}"
         raise Unavailable(f"{missing} came within {arguments.seconds:g} s{why(news)}")
+
+
+@contextmanager
+def kept(directory: str | None, settings: ServingSettings) -> Iterator[KeepCache | None]:
+    """What keeps the cache, if one is wanted; who only follows is told at once why the topic cannot be read.
+
+    Raises CacheInUse, DiskRefuses, SettingsError, and what `preflight` raises.
+    """
+    from stream_app.broker import preflight
+    from stream_app.live.cluster.roles import rights
+    from stream_app.serving.computing import NumpyServing
+    from stream_app.subscriber.cache import CacheWriter
+
+    if directory is None:
+        if settings.subscriber.cache is None:
+            needed = rights("subscriber", settings.kafka, settings.topics, settings.model)
+            preflight(settings.kafka, [settings.topics.models], needed)
+        yield None
+        return
+    path = settings.subscriber.cache if directory == SETTING else Path(directory)
+    if path is None:
+        raise SettingsError("subscriber.cache", "is not set, and --cache names no directory", "name it in one of them")
+    with CacheWriter(path) as writer:
+        yield settings.subscription().keeping(writer, NumpyServing())
 
 
 def enough(arguments: argparse.Namespace, printed: int, version: int) -> bool:

@@ -24,12 +24,15 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")
 """Part of consumer groups and transactional ids, which Kafka limits to these characters."""
 
 
+_NONE = {"stale_after": 0, "cache": ""}
+
+
 def _subscriber(value: Any) -> Any:
-    """A duration may be written as text ("1h"), and 0 where a file has no word for never."""
+    """A duration may be written as text ("1h"); a file has no word for none, so 0 and "" stand for it."""
     if not isinstance(value, dict):
         return value
     value = durations(value, ["stale_after"])
-    return {**value, "stale_after": None} if value.get("stale_after") == 0 else value
+    return value | {key: None for key, none in _NONE.items() if value.get(key) == none}
 
 
 class ServingSettings(BaseSettings):

@@ -7,18 +7,16 @@ the next one. `model.safetensors` is the version's chunks joined and can be open
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from stream_app.errors import IncompatibleState, VersionRejected, on_disk
+from stream_app.sinks.durable import remove, sync_folder, write_synced
 from stream_app.versions.head import Head, head_of
 from stream_app.versions.manifest import Envelope
 from stream_app.versions.messages import PROGRESS_KEY, Manifest, Message, chunk_key, manifest_key, pack_progress
 from stream_app.versions.model_version import ModelVersion
-from stream_app.versions.tensors import Buffer
 
 MANIFEST = "manifest.msgpack"
 TENSORS = "model.safetensors"
@@ -37,7 +35,7 @@ class DirectorySink:
         """Makes the directory, removes what a killed writer left, says what is there."""
         self.path.mkdir(parents=True, exist_ok=True)
         for left in self.path.glob(f"{_ASIDE}*"):
-            _remove(left)
+            remove(left)
         head = self.head()
         self.epoch = head.epoch + 1
         return head
@@ -58,19 +56,19 @@ class DirectorySink:
 
     def _write(self, target: Path, version: ModelVersion, envelope: Envelope) -> None:
         aside = self.path / f"{_ASIDE}{target.name}"
-        _remove(aside)
+        remove(aside)
         aside.mkdir()
-        _write(aside / TENSORS, (chunk for _, chunk, _ in version.chunks()))
+        write_synced(aside / TENSORS, (chunk for _, chunk, _ in version.chunks()))
         manifest = Manifest.pack(version.content_bytes, envelope.model_copy(update={"epoch": self.epoch}))
-        _write(aside / MANIFEST, [manifest])
-        _sync_folder(aside)
+        write_synced(aside / MANIFEST, [manifest])
+        sync_folder(aside)
         aside.rename(target)
-        _sync_folder(self.path)
+        sync_folder(self.path)
 
     def announce(self, stage: str) -> None:
         """Tells subscribers what is going on before the first version; see `VersionSink.announce`."""
         aside = self.path / f"{_ASIDE}{PROGRESS}"
-        _write(aside, [pack_progress(self.model, stage)[1]])
+        write_synced(aside, [pack_progress(self.model, stage)[1]])
         aside.rename(self.path / PROGRESS)
 
     def head(self) -> Head:
@@ -182,27 +180,3 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         return b""
-
-
-def _write(path: Path, data: Iterable[Buffer]) -> None:
-    with path.open("wb") as file:
-        for piece in data:
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _remove(left: Path) -> None:
-    """What a writer before us left half-written, if anything."""
-    if left.is_dir():
-        shutil.rmtree(left)
-    else:
-        left.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -35,8 +35,11 @@ class Following(Protocol):
 
     A place that is new to it is passed through first: of all that was there when it began only the newest version
     arrives. lag: what is there and was not taken yet, as of the last poll; None: not known. pinned: the version that
-    an operator wants served, None when whatever is newest. Both may be read by other threads.
+    an operator wants served, None when whatever is newest. Both may be read by other threads. outlives_fork: whether a
+    process that was forked from this one may go on with its copy.
     """
+
+    outlives_fork: bool
 
     @property
     def lag(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from stream_app.errors import VersionRejected
 from stream_app.serving.computing import Serving
@@ -23,6 +23,8 @@ class FollowMessages:
     one being assembled. When the connection is lost meanwhile, it is given out: an old version is better than none.
     """
 
+    outlives_fork = False
+
     def __init__(
         self,
         reader: Callable[[], VersionReader],
@@ -36,7 +38,7 @@ class FollowMessages:
         self._open, self._model, self._serving = reader, model, serving
         self._assembler = Assembler(model, serving, max_bytes, keys)
         self._reader: VersionReader | None = None
-        self._caught_up = False
+        self.caught_up = False
         self._held: tuple[ModelVersion, Manifest] | None = None
         self.lag: int | None = None
         self.pinned: int | None = None
@@ -48,13 +50,17 @@ class FollowMessages:
                 self._reader = self._open()
             for message in self._reader.poll(timeout):
                 yield from self._taken(message)
-            self._caught_up = self._caught_up or not self._reader.behind()
+            self.caught_up = self.caught_up or not self._reader.behind()
             self.lag = self._reader.lag()
         except Exception:
             yield from self._released()
             raise
-        if self._caught_up:
+        if self.caught_up:
             yield from self._released()
+
+    def resume(self, manifests: Iterable[Manifest]) -> None:
+        """Goes on as if these had been served, oldest first, the last one still. Call it before the first `poll`."""
+        self._assembler.resume(manifests)
 
     def close(self) -> None:
         """See `Following.close`."""
@@ -75,7 +81,7 @@ class FollowMessages:
         if version is not None:
             assert self._assembler.served is not None
             self._held = version, self._assembler.served
-            if self._caught_up:
+            if self.caught_up:
                 yield from self._released()
 
     def _released(self) -> Iterator[News]:
@@ -83,7 +89,7 @@ class FollowMessages:
         held, self._held = self._held, None
         if held is None:
             return
-        self._caught_up = True
+        self.caught_up = True
         version, manifest = held
         try:
             yield Arrival(ServingModel(version, self._serving.network(version)), manifest)

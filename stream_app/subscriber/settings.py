@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,7 @@ from stream_app.broker import KafkaSettings
 from stream_app.serving.computing import Serving
 from stream_app.sinks.directory import DirectorySink
 from stream_app.sinks.protocol import VersionSink
+from stream_app.subscriber.cache import CacheWriter, FollowCache, KeepCache
 from stream_app.subscriber.following import Following
 from stream_app.subscriber.messages import FollowMessages
 from stream_app.versions.assembler import MAX_BYTES
@@ -22,12 +23,14 @@ class SubscriberPolicy:
 
     stale_after: seconds since a version was sent after which it counts as stale; None: never. when_stale: "serve" it
     all the same, which callbacks and `health()` tell, or "refuse". keys: public keys of those who may publish, PEM
-    files or 32 bytes in base64; none: anybody may. Contradictions raise ValueError.
+    files or 32 bytes in base64; none: anybody may. cache: directory that one process fills (`asmg subscribe --cache`)
+    and that all others follow, without a broker. Contradictions raise ValueError.
     """
 
     stale_after: float | None = None
     when_stale: Literal["serve", "refuse"] = "serve"
     keys: tuple[str, ...] = ()
+    cache: Path | None = None
 
     def __post_init__(self) -> None:
         if self.stale_after is not None and not self.stale_after > 0:
@@ -40,10 +43,11 @@ class SubscriberPolicy:
 
 @dataclass(frozen=True)
 class SubscriberSettings(SubscriberPolicy):
-    """Where versions come from: `topic` of `kafka`, or `directory` if given. `model`: the name that they must carry.
+    """Where versions come from: `topic` of `kafka`, or `directory` if given, or `cache`. `model`: the name that they
+    must carry.
 
-    max_bytes: largest version that is accepted. poll: seconds to wait for messages at a time, also how long a stop
-    may take. Whose versions are taken and how old they may be: see `SubscriberPolicy`.
+    max_bytes: largest version that is accepted, but from a cache. poll: seconds to wait for messages at a time, also
+    how long a stop may take. Whose versions are taken and how old they may be: see `SubscriberPolicy`.
     """
 
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
@@ -58,6 +62,16 @@ class SubscriberSettings(SubscriberPolicy):
 
         Raises SettingsError naming a key that is none.
         """
+        if self.cache is not None:
+            return FollowCache(self.cache, self.model, serving, Keys.of(self.keys))
+        return self._messages(serving)
+
+    def keeping(self, writer: CacheWriter, serving: Serving) -> KeepCache:
+        """The topic or directory, while what arrives from there is kept in a cache. Raises as `following`."""
+        kept = replace(self, cache=writer.path).following(serving)
+        return KeepCache(writer, kept, self._messages(serving))
+
+    def _messages(self, serving: Serving) -> FollowMessages:
         return FollowMessages(lambda: self.source().reader(), self.model, serving, self.max_bytes, Keys.of(self.keys))
 
     def source(self) -> VersionSink:

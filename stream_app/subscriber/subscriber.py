@@ -15,7 +15,8 @@ from typing import Self, TypeVar
 from stream_app.errors import AccessDenied, StaleModel, Unavailable, VersionRejected, WarmUpFailed
 from stream_app.serving.computing import NumpyServing, Serving
 from stream_app.serving.model import ServingModel
-from stream_app.subscriber.following import Arrival, News, Stage
+from stream_app.subscriber.following import Arrival, Following, News, Stage
+from stream_app.subscriber.forked import tell_when_forked
 from stream_app.subscriber.health import Health
 from stream_app.subscriber.settings import SubscriberSettings
 from stream_app.subscriber.staleness import Served
@@ -23,6 +24,10 @@ from stream_app.telemetry import wall_clock
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 15.0
+_FORKED = (
+    "this process was forked from the one that follows the topic, and never serves another version; start a "
+    "subscriber after the fork, or have all processes follow one cache (SubscriberSettings.cache)"
+)
 _Argument = TypeVar("_Argument")
 
 
@@ -33,7 +38,11 @@ class ModelSubscriber:
     the version is refused (WarmUpFailed) and the one before stays. on_swap: after the new model is served. on_refusal:
     when a version or message was refused. on_stale: once each time that what serves becomes older than
     `settings.stale_after`. An exception in one of these three is logged and changes nothing. serving: what computes,
-    numpy for the built-in base models. clock: seconds since 1970, for ages.
+    numpy for the built-in base models. clock: seconds since 1970, for ages. following: what to
+    follow, if not what `settings` say.
+
+    In a process that was forked from this one it goes on by itself where it follows a cache; else `health()` says that
+    it never swaps again.
     """
 
     def __init__(
@@ -46,17 +55,16 @@ class ModelSubscriber:
         warm_up: Callable[[ServingModel], object] | None = None,
         serving: Serving | None = None,
         clock: Callable[[], float] = wall_clock,
+        following: Following | None = None,
     ) -> None:
         self.settings = settings
         self._on_swap, self._on_refusal, self._on_stale, self._warm_up = on_swap, on_refusal, on_stale, warm_up
         self._clock = clock
-        self._following = settings.following(serving or NumpyServing())
+        self._following = following or settings.following(serving or NumpyServing())
         self._served: Served | None = None
         self._swaps, self._refusals, self._told_stale = 0, 0, False
         self._last_refusal, self._stage, self._trouble = "", "", ""
-        self._changed = threading.Condition()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="model-subscriber", daemon=True)
+        self._make_thread()
 
     @property
     def model(self) -> ServingModel | None:
@@ -74,6 +82,7 @@ class ModelSubscriber:
     def __enter__(self) -> Self:
         """Starts to follow; an unreachable broker is no error here, see `wait` and `health`."""
         self._thread.start()
+        tell_when_forked(self)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -84,6 +93,17 @@ class ModelSubscriber:
         self._stop.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout=self.settings.poll + 30)
+
+    def forked(self) -> None:
+        """See `tell_when_forked`: the locks may be held by threads that are not here."""
+        ended = self._stop.is_set()
+        self._make_thread()
+        if ended:
+            self._stop.set()
+        elif self._following.outlives_fork:
+            self._thread.start()
+        else:
+            self._trouble = _FORKED
 
     def wait(self, timeout: float | None = None, version: int = 1) -> ServingModel:
         """Blocks until a version of at least this number is served, and may be by `settings.when_stale`.
@@ -118,6 +138,11 @@ class ModelSubscriber:
                 stage=self._stage,
                 trouble=self._trouble,
             )
+
+    def _make_thread(self) -> None:
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="model-subscriber", daemon=True)
 
     def _number(self) -> int:
         return 0 if self._served is None else self._served.model.version.number

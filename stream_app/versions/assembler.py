@@ -127,6 +127,10 @@ class Assembler:
             return self._manifest(Manifest.unpack(value, name.version))
         return self._chunk(name, value)
 
+    def resume(self, manifests: Iterable[Manifest]) -> None:
+        """As if these had been served, in this order: what a process was serving when it ended. Before any `feed`."""
+        self._succession.resume(manifests)
+
     def _chunk(self, key: Key, value: bytes) -> ModelVersion | None:
         assert key.chunk is not None
         pinned = self._succession.pinned

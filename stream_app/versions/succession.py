@@ -6,6 +6,8 @@ one is pinned, and until a version is served after that, `served` is another.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from stream_app.errors import DigestMismatch, StaleEpoch, VersionRejected
 from stream_app.versions.control import ControlRecord, Pin
 from stream_app.versions.messages import Manifest
@@ -23,6 +25,7 @@ class Succession:
         self.pinned: Manifest | None = None
         self._newest: Manifest | None = None
         self._known: dict[int, str] = {}
+        self._passed = 0
 
     @property
     def pin(self) -> Pin | None:
@@ -50,7 +53,7 @@ class Succession:
         same_run = last is not None and envelope.run == last.envelope.run
         if same_run and self._known.get(number) == manifest.digest:
             return self._returns_to(manifest)
-        if self._is_served(manifest):
+        if self._is_served(manifest) or (same_run and number < self._passed):
             return False
         if envelope.epoch < self.epoch:
             raise StaleEpoch(number, f"comes from epoch {envelope.epoch}, the topic is at {self.epoch}")
@@ -74,6 +77,14 @@ class Succession:
             self._known[manifest.content.version] = manifest.digest
             if len(self._known) > _KNOWN:
                 del self._known[next(iter(self._known))]
+
+    def resume(self, manifests: Iterable[Manifest]) -> None:
+        """Goes on as if these had been served, in this order, and all older ones before them: in their run what is
+        older than the newest of them is no attack but the past, and is passed over."""
+        for manifest in manifests:
+            self.serve(manifest)
+        if self._newest is not None:
+            self._passed = self._newest.content.version
 
     def _returns_to(self, manifest: Manifest) -> bool:
         """A repeat is served again only when it is the newest and a pin has put another in its place."""
