@@ -43,8 +43,10 @@ def masked(value: Any, key: str = "") -> Any:
     """
     if isinstance(value, dict):
         return {name: masked(inner, str(name)) for name, inner in value.items()}
-    hidden = "PRIVATE KEY-----" in value if isinstance(value, str) else False
-    return HIDDEN if hidden or (is_secret(key) and value not in (None, "")) else value
+    if isinstance(value, list):
+        return [masked(inner, key) for inner in value]
+    pasted = isinstance(value, str) and "PRIVATE KEY-----" in value
+    return HIDDEN if pasted or (is_secret(key) and value not in (None, "")) else value
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,11 @@ def run_worker(settings: WorkerSettings, command: Sequence[str], until_end: bool
 
     command: the command line that becomes a child's when "--child ROLE --index N" is added to it. until_end: end once
     the stream has ended and all of it is trained and published.
-    Raises Unavailable (no broker; no topic, at the start or later), SettingsError (an unfit topic, a port that is
-    taken), AccessDenied (a right is missing, or has been taken away), IncompatibleState or StoreCorrupted (an unfit
-    state directory), TopicRecreated, ChildFailed.
+    Raises Unavailable (no broker; no topic, at the start or later), SettingsError (no signing key, an unfit topic, a
+    port that is taken), AccessDenied (a right is missing, or has been taken away), IncompatibleState or StoreCorrupted
+    (an unfit state directory), TopicRecreated, ChildFailed.
     """
+    settings.publish.signer()
     check_cluster(settings)
     check_state(settings)
     roles: list[tuple[Role, int]] = [

@@ -13,6 +13,7 @@ from stream_app.live.cluster.topics import TopicSettings
 from stream_app.live.seeing.metrics_settings import MetricsSettings
 from stream_app.live.stages.collect_settings import CollectSettings
 from stream_app.live.stages.trimming import WindowSettings
+from stream_app.sinks.publish_settings import PublishSettings
 
 if TYPE_CHECKING:  # torch takes seconds to load, and the processes that only ingest have no use for it
     from models.learning import LearningSettings
@@ -30,6 +31,7 @@ class WorkerSettings:
     periods: AnyPeriods = field(default_factory=lambda: EqualCount(count=10_000))
     window: WindowSettings = field(default_factory=WindowSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    publish: PublishSettings = field(default_factory=PublishSettings)
     learning: LearningSettings | None = None
     """None: its defaults. Only the trainer needs it."""
     collectors: int = 1

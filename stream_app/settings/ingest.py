@@ -84,6 +84,7 @@ class IngestSettings(ServingSettings):
             periods=self.periods,
             window=self.window,
             metrics=self.metrics,
+            publish=self.publish,
             collectors=self.collectors,
             collect=self.collect,
         )

@@ -12,6 +12,7 @@ from stream_app.broker import KafkaSettings
 from stream_app.live.cluster.topics import TopicSettings
 from stream_app.settings.durations import durations
 from stream_app.settings.sources import LayerSource, Values, file_of, from_environment, from_file
+from stream_app.sinks.publish_settings import PublishSettings
 from stream_app.subscriber.settings import SubscriberPolicy, SubscriberSettings
 from stream_app.telemetry import TelemetrySettings
 
@@ -46,6 +47,7 @@ class ServingSettings(BaseSettings):
     model: ModelName = "default"
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     topics: TopicSettings = Field(default_factory=TopicSettings)
+    publish: PublishSettings = Field(default_factory=PublishSettings)
     subscriber: Annotated[SubscriberPolicy, BeforeValidator(_subscriber)] = Field(default_factory=SubscriberPolicy)
     log: TelemetrySettings = Field(default_factory=TelemetrySettings)
 

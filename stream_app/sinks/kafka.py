@@ -33,6 +33,7 @@ from stream_app.versions.head import Head, head_of
 from stream_app.versions.manifest import Envelope
 from stream_app.versions.messages import Key, Message, pack_progress
 from stream_app.versions.model_version import ModelVersion
+from stream_app.versions.signing import Signer
 
 _IN_FLIGHT = 4
 _ANSWER_SECONDS = 30.0  # half a transaction's 60 s: we give up before the broker does
@@ -46,7 +47,7 @@ class KafkaSink:
     """The versions of one model on `topic`.
 
     Reading and `head` may be done beside `write`; `write` itself by one thread. permit: called before a producer is
-    opened, which fences the one before; raises Unavailable to put that off.
+    opened, which fences the one before; raises Unavailable to put that off. signer: signs what is sent, if given.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class KafkaSink:
         topic: str,
         model: str = "default",
         permit: Callable[[], None] = _always,
+        signer: Signer | None = None,
     ) -> None:
         self.kafka, self.topic, self.model = kafka, topic, model
         self.epoch = 0
-        self._permit = permit
+        self._permit, self._signer = permit, signer
         self._producer: Any = None
         self._head: Head | None = None
 
@@ -78,7 +80,10 @@ class KafkaSink:
         if head.holds(version, envelope.run, place):
             return  # sent by the publisher before us, after we looked
         self._tell_missing(head, version.number, envelope.run)
-        self._transaction(version.messages(envelope.model_copy(update={"epoch": self.epoch})))
+        sent = envelope.model_copy(update={"epoch": self.epoch})
+        if self._signer is not None:
+            sent = self._signer.signed(version.content_bytes, sent)
+        self._transaction(version.messages(sent))
         self._head = head.and_then(version, envelope.run, self.epoch)
 
     def announce(self, stage: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer
+from key_pairs import Pair
 from replay_helpers import write
 
 from stream_app.live.worker_settings import WorkerSettings
@@ -21,7 +22,12 @@ PLAIN_CLIENT = Path(__file__).parents[2] / "benchmarks" / "plain_client.py"
 
 
 @pytest.fixture
-def config(settings: WorkerSettings, tmp_path: Path) -> Path:
+def pair(tmp_path: Path) -> Pair:
+    return Pair(tmp_path, "key")
+
+
+@pytest.fixture
+def config(settings: WorkerSettings, tmp_path: Path, pair: Pair) -> Path:
     names = settings.topics
     path = tmp_path / "asmg.toml"
     path.write_text(
@@ -45,6 +51,8 @@ def config(settings: WorkerSettings, tmp_path: Path) -> Path:
         initialisations = 1
         negatives = 1
         batch = 64
+        [publish]
+        signing_key = "{pair.private}"
         """
     )
     return path
@@ -55,8 +63,8 @@ def command(config: Path, *arguments: object) -> list[str]:
 
 
 @pytest.mark.broker
-def test_through_kafka_in_four_partitions_with_categories_every_version_is_the_replays(
-    settings: WorkerSettings, config: Path, tmp_path: Path
+def test_through_kafka_in_four_partitions_with_categories_every_version_is_the_replays_and_signed(
+    settings: WorkerSettings, config: Path, tmp_path: Path, pair: Pair
 ) -> None:
     rows = drifting_stream(PERIODS * COUNT + 7, users=80, items=50, seed=11)
     genres = [[f"genre-{item % 7}", f"mood-{at % 5}"][: at % 3] for at, item in enumerate(rows.items.tolist())]
@@ -66,7 +74,9 @@ def test_through_kafka_in_four_partitions_with_categories_every_version_is_the_r
     worker = subprocess.Popen(command(config, "worker"))
     try:
         subprocess.run(command(config, "produce", recording, "--end"), check=True)
-        subscriber = SubscriberSettings(settings.kafka, settings.topics.models, settings.model)
+        subscriber = SubscriberSettings(
+            settings.kafka, settings.topics.models, settings.model, keys=(str(pair.public),)
+        )
         with ModelSubscriber(subscriber) as following:
             served = following.wait(timeout=120, version=VERSIONS)
         status = subprocess.run(command(config, "status", "--json"), check=True, capture_output=True, text=True)

@@ -57,9 +57,11 @@ def of_cluster(kafka: KafkaSettings, topics: TopicSettings, rights: Sequence[Rig
 
 
 def of_worker(settings: WorkerSettings) -> Iterator[Check]:
-    """State directory and device."""
+    """Signing key, state directory and device."""
     from stream_app.live.worker import check_state
 
+    if settings.publish.signing_key:
+        yield _tried("signing key", f"{settings.publish.signing_key} signs what is published", settings.publish.signer)
     yield _tried("state directory", f"{settings.state_directory} fits the settings", lambda: check_state(settings))
     yield _tried("disk", "there is room, and it can be written to", lambda: _look_at_disk(settings.state_directory))
     if settings.learning is not None:
@@ -106,7 +108,7 @@ def _topics(
             yield present
 
 
-def _tried(name: str, said: str, look: Callable[[], None]) -> Check:
+def _tried(name: str, said: str, look: Callable[[], object]) -> Check:
     try:
         look()
     except AsmgError as error:

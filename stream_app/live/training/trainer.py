@@ -103,7 +103,7 @@ def _publisher(settings: WorkerSettings, store: Store, run: str) -> Publisher:
     """It fences no other one before the broker has said that the window is ours."""
     group = settings.kafka.our("window_group", settings.model)
     confirm = partial(confirm_window, settings.kafka, group, member_id(group, settings.state_directory, 0))
-    sink = KafkaSink(settings.kafka, settings.topics.models, settings.model, confirm)
+    sink = KafkaSink(settings.kafka, settings.topics.models, settings.model, confirm, settings.publish.signer())
     return Publisher(store, sink, settings.model, run, confirm)
 
 

@@ -1,0 +1,76 @@
+"""A publisher with a key: every version that it sends carries its signature, whatever the epoch; or it does not start."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from key_pairs import Pair
+from simulators import chain, envelope
+
+from stream_app.broker import KafkaSettings
+from stream_app.cli.main import main
+from stream_app.live.cluster.checks import of_worker
+from stream_app.live.worker_settings import WorkerSettings
+from stream_app.sinks.kafka import KafkaSink
+from stream_app.sinks.publish_settings import PublishSettings
+from stream_app.versions.audit import audited, inventory_of
+from stream_app.versions.signing import Keys
+
+CHAIN = chain(3)
+
+
+@pytest.mark.broker
+def test_what_is_sent_is_signed_with_its_epoch_also_by_the_publisher_that_takes_over(
+    broker: str, model_topic: str, tmp_path: Path
+) -> None:
+    pair, kafka = Pair(tmp_path, "ours"), KafkaSettings(broker, transactional_id=model_topic)
+    signer = PublishSettings(signing_key=str(pair.private)).signer()
+    for version in CHAIN:
+        sink = KafkaSink(kafka, model_topic, signer=signer)
+        sink.open()
+        sink.write(version, envelope(epoch=0))
+        sink.close()
+    keys = Keys.of([pair.base64])
+    assert keys is not None
+    findings = audited(inventory_of(KafkaSink(kafka, model_topic).read()), "default", keys)
+    assert [(one.version, one.problems) for one in findings] == [(1, ()), (2, ()), (3, ())]
+    assert [one.manifest.envelope.epoch for one in findings if one.manifest] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("command", ["worker", "config check"])
+def test_without_its_key_nothing_is_started_and_the_file_is_named(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    key, nobody = ("--set", "publish.signing_key=gone.pem"), ("--set", "kafka.bootstrap=127.0.0.1:1")
+    assert main([*command.split(), *key, *nobody]) == 2
+    said = capsys.readouterr()
+    assert "setting publish.signing_key: gone.pem is no file that can be read" in said.err + said.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_says_which_key_signs(tmp_path: Path) -> None:
+    pair = Pair(tmp_path, "ours")
+    settings = WorkerSettings(state_directory=tmp_path, publish=PublishSettings(str(pair.private)))
+    first, *_ = of_worker(settings)
+    assert (first.name, first.result) == ("signing key", "ok")
+    assert [one.name for one in of_worker(WorkerSettings(state_directory=tmp_path))] == ["state directory", "disk"]
+
+
+def test_a_key_that_was_pasted_into_the_settings_is_shown_by_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pem = Pair(tmp_path, "ours").private.read_text()
+    body = pem.splitlines()[1]
+    Path("asmg.toml").write_text(f'[publish]\nsigning_key = """{pem}"""\n')
+    for command in ("worker", "config show", "config show --origin", "config check", "topics print"):
+        main(command.split())
+    Path("asmg.toml").write_text(f'[publish]\nsigning_key = ["""{pem}"""]\n')
+    assert main(["config", "show"]) == 2
+    said = capsys.readouterr()
+    assert "publish.signing_key" in said.err
+    assert "***" in said.out
+    assert body[:12] not in json.dumps(said)
