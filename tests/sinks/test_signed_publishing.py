@@ -1,4 +1,4 @@
-"""A publisher with a key: every version that it sends carries its signature, whatever the epoch; or it does not start."""
+"""A publisher with a key: all that it sends carries its signature, whatever the epoch; or it does not start."""
 
 from __future__ import annotations
 
