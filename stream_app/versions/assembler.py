@@ -15,10 +15,10 @@ what it was.
    is refused.
 5. **A new run** (`asmg worker --new-run`) begins its numbers anew, so its versions may go back, but only in a new
    epoch.
-6. **Bounded.** Of at most four versions something is held at a time, at most `max_bytes` together; what was touched
-   longest ago gives way, and all of it when a version is served. So no message, whatever number it claims, keeps out a
-   version that comes whole. A version that a manifest has named and that lacks chunks when a message of a higher number
-   comes is a `VersionGap` (compaction takes chunks without a word).
+6. **Bounded.** Under at most four numbers something is held at a time, at most `max_bytes` together; what was touched
+   longest ago gives way, and all of it when a version is served. So no message, whatever number it claims and whatever
+   it brings, keeps out a version that comes whole. A version that a manifest has named and that lacks chunks when a
+   message of a higher number comes is a `VersionGap` (compaction takes chunks without a word).
 7. **What an operator pins** (`control.py`) is served, also when it is older, and nothing else until that is over: of
    other versions the epochs count and nothing is held. Until it is whole, what is served stays. Unpinned, it goes
    forward again from the newest that was served, which may be served once more.
@@ -37,7 +37,7 @@ from stream_app.errors import DigestMismatch, SchemaMismatch, VersionGap
 from stream_app.versions.control import ControlRecord, Pin
 from stream_app.versions.fitness import check_values
 from stream_app.versions.held_chunks import HeldChunks
-from stream_app.versions.manifest import MAX_CHUNKS, Content
+from stream_app.versions.manifest import Content
 from stream_app.versions.messages import CONTROL_KEY, Key, Manifest, Message
 from stream_app.versions.model_version import ModelVersion, view
 from stream_app.versions.signing import Keys
@@ -60,7 +60,7 @@ class Judge(Protocol):
 
 @dataclass
 class _Held:
-    """What has arrived of one version that is not complete."""
+    """What has arrived under one number, and is not complete."""
 
     version: int
     manifest: Manifest | None = None
@@ -151,15 +151,17 @@ class Assembler:
         return digest
 
     def _hold(self, held: _Held, index: int, digest: str, value: bytes) -> None:
+        """What the manifest does not list is told, and held all the same: another run may have the same number."""
         if (index, digest) in held.chunks:
             return
-        if held.manifest is not None:
-            listed = held.manifest.content.chunks
-            if index >= len(listed) or listed[index].digest != digest:
-                raise DigestMismatch(held.version, f"chunk {index} is not the one that the manifest lists")
-        elif held.chunks.size + len(value) > self.max_bytes or len(held.chunks) >= MAX_CHUNKS:
-            raise SchemaMismatch(held.version, f"chunks exceed the {self.max_bytes} bytes that a version may have")
-        held.chunks.add((index, digest), value)
+        overfull = held.chunks.add((index, digest), value, self.max_bytes)
+        if held.manifest is None:
+            if overfull:
+                raise SchemaMismatch(held.version, f"chunks exceed the {self.max_bytes} bytes that a version may have")
+            return
+        listed = held.manifest.content.chunks
+        if index >= len(listed) or listed[index].digest != digest:
+            raise DigestMismatch(held.version, f"chunk {index} is not the one that the manifest lists")
 
     def _control(self, record: ControlRecord) -> ModelVersion | None:
         """What is held of a version that is pinned now is kept; it may be whole already."""
@@ -224,15 +226,14 @@ class Assembler:
         if before is not None and not later and manifest.digest != before.digest:
             raise DigestMismatch(held.version, f"was announced as {before.digest}, now comes as {manifest.digest}")
         held.manifest = manifest
-        listed = {(chunk.index, chunk.digest) for chunk in manifest.content.chunks}
-        wrong = sorted(index for index, _ in held.chunks.keep(listed))
+        wrong = sorted(index for index, _ in held.chunks.keep(manifest.content.chunks))
         if wrong and held.missing():
             raise DigestMismatch(held.version, f"chunk {wrong[0]} is not the one that the manifest lists")
 
     def _complete(self, held: _Held, gap: VersionGap | None) -> ModelVersion | None:
         """The version, if it is whole and goes forward still: another may have been served since it was announced."""
         manifest = held.manifest
-        if manifest is None or len(held.chunks) < len(manifest.content.chunks):  # only what it lists is held
+        if manifest is None or len(held.chunks) < len(manifest.content.chunks) or held.missing():
             if gap is not None:
                 raise gap
             return None

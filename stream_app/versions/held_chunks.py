@@ -1,4 +1,4 @@
-"""HeldChunks: the chunks of one version while it is not complete, in one buffer that grows.
+"""HeldChunks: the chunks that have come under one version's number, in one buffer that grows up to a bound.
 
 Chunks come in their order, so that the buffer is the version's safetensors file by the time it is whole, and its
 tensors are views of it: a version takes its memory once. (One object a chunk would take it twice, because what an
@@ -7,12 +7,12 @@ allocator is given back in pieces of 900 KB it does not give back to the system.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
-from stream_app.versions.manifest import ChunkEntry
+from stream_app.versions.manifest import MAX_CHUNKS, ChunkEntry
 
 Name = tuple[int, str]
-"""A chunk is known by its index and digest: forgeries stand beside."""
+"""A chunk is known by its index and digest: forgeries stand beside, and so do those of two runs."""
 
 
 class HeldChunks:
@@ -33,14 +33,24 @@ class HeldChunks:
     def __contains__(self, name: Name) -> bool:
         return name in self._places
 
-    def add(self, name: Name, value: bytes) -> None:
-        """`value` is copied."""
+    def add(self, name: Name, value: bytes, max_bytes: int) -> bool:
+        """Holds one chunk more; returns whether there was no room. Then the oldest give way. `value` is copied.
+
+        An eighth of what may be held gives way at once, since what stays is moved each time.
+        """
+        if len(value) > max_bytes:
+            return True
+        full = len(self._data) + len(value) > max_bytes or len(self._places) >= MAX_CHUNKS
+        if full:
+            self._make_room(max_bytes - max_bytes // 8 - len(value), MAX_CHUNKS - MAX_CHUNKS // 8)
         begin = len(self._data)
         self._data += value
         self._places[name] = begin, begin + len(value)
+        return full
 
-    def keep(self, names: Collection[Name]) -> list[Name]:
-        """Forgets all others, and their bytes; returns what is forgotten."""
+    def keep(self, chunks: Sequence[ChunkEntry]) -> list[Name]:
+        """Forgets all but `chunks`; returns what is forgotten."""
+        names = {(chunk.index, chunk.digest) for chunk in chunks}
         others = [name for name in self._places if name not in names]
         if others:
             self._close_up([name for name in self._places if name in names])
@@ -49,8 +59,9 @@ class HeldChunks:
     def joined(self, chunks: Sequence[ChunkEntry]) -> memoryview | None:
         """The bytes of `chunks`, which are all here, one after the other; None when one has not the size it lists.
 
-        A view, but for chunks that came in another order: these are copied.
+        All others are forgotten. A view, but for chunks that came in another order: these are copied.
         """
+        self.keep(chunks)
         places = [self._places[chunk.index, chunk.digest] for chunk in chunks]
         if any(end - begin != chunk.size for (begin, end), chunk in zip(places, chunks, strict=True)):
             return None
@@ -58,6 +69,15 @@ class HeldChunks:
         if places == list(self._places.values()):
             return whole
         return memoryview(b"".join(whole[begin:end] for begin, end in places))
+
+    def _make_room(self, size: int, count: int) -> None:
+        """Forgets the oldest until at most `size` bytes and `count` chunks are left."""
+        total, names = len(self._data), list(self._places)
+        oldest = 0
+        while oldest < len(names) and (total > size or len(names) - oldest > count):
+            begin, end = self._places[names[oldest]]
+            total, oldest = total - (end - begin), oldest + 1
+        self._close_up(names[oldest:])
 
     def _close_up(self, names: Sequence[Name]) -> None:
         """Moves what stays over what goes, in place: a second buffer might be another 4 GB."""

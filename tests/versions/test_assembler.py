@@ -18,7 +18,7 @@ from simulators import chain, envelope, flipped, forged, rekeyed, tiny_version, 
 from stream_app.errors import DigestMismatch, SchemaMismatch, StaleEpoch, VersionGap, VersionRejected
 from stream_app.serving.computing import NumpyServing
 from stream_app.versions.assembler import Assembler, assembled
-from stream_app.versions.manifest import MAX_VERSION, Envelope
+from stream_app.versions.manifest import MAX_CHUNKS, MAX_VERSION, Envelope
 from stream_app.versions.messages import Key, Manifest, Message, chunk_key, manifest_key
 from stream_app.versions.model_version import ModelVersion, build
 
@@ -452,13 +452,32 @@ def test_a_version_larger_than_allowed_is_refused_by_its_manifest() -> None:
     assert type(refused(small, messages(CHAIN[0])[-1:])) is SchemaMismatch
 
 
-def test_chunks_without_a_manifest_are_held_up_to_the_bound_only() -> None:
+def test_chunks_without_a_manifest_are_held_up_to_the_bound_only_and_keep_no_version_out() -> None:
     small = Assembler("default", NumpyServing(), max_bytes=10_000)
     noise = [bytes([n]) * 4_000 for n in range(5)]
     log = [rekeyed((chunk_key(1, n, "0" * 64), value)) for n, value in enumerate(noise)]
     assert fed(small, log[:2]) == []
     for message in log[2:]:
         assert type(refused(small, [message])) is SchemaMismatch
+        assert small.held_bytes <= 10_000
+    assert type(refused(small, [rekeyed((chunk_key(1, 9, "0" * 64), b"x" * 10_001))])) is SchemaMismatch
+    assert small.held_bytes <= 10_000
+    assert fed(small, messages(CHAIN[0])) == [CHAIN[0].digest]
+
+
+def test_a_number_of_tiny_chunks_keeps_no_version_out() -> None:
+    assembler = Assembler("default", NumpyServing())
+    tiny = [rekeyed((chunk_key(1, n, "0" * 64), b"x")) for n in range(MAX_CHUNKS + 1)]
+    assert fed(assembler, tiny) == []
+    assert assembler.held_bytes <= MAX_CHUNKS
+    assert fed(assembler, messages(CHAIN[0])) == [CHAIN[0].digest]
+
+
+def test_what_is_left_of_a_run_does_not_keep_out_the_next_runs_version_of_the_same_number() -> None:
+    assembler = Assembler("default", NumpyServing())
+    assert fed(assembler, messages(CHAIN[0])[:3] + messages(CHAIN[0])[4:]) == []
+    (anew,) = chain(1, seed=7)
+    assert fed(assembler, messages(anew, envelope(2, run="second"))) == [anew.digest]
 
 
 @pytest.mark.parametrize("size", [0, 900_001])
