@@ -159,8 +159,14 @@ class MemorySink:
 class MemoryReader:
     """Position in the list."""
 
+    whole, newest = True, ""
+
     def __init__(self, sink: MemorySink) -> None:
-        self._sink, self._position, self._at_start = sink, 0, len(sink.log)
+        self._sink = sink
+        self.begin()
+
+    def begin(self, pin: Pin | None = None, has: str = "", whole: bool = False) -> None:
+        self._position, self._at_start = 0, len(self._sink.log)
 
     def poll(self, timeout: float) -> Iterator[Message]:
         begin, self._position = self._position, len(self._sink.log)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stream_app.errors import IncompatibleState, VersionRejected, on_disk
 from stream_app.sinks.durable import remove, sync_folder, write_synced
+from stream_app.versions.control import Pin
 from stream_app.versions.head import Head, head_of
 from stream_app.versions.manifest import Envelope
 from stream_app.versions.messages import PROGRESS_KEY, Manifest, Message, chunk_key, manifest_key, pack_progress
@@ -120,9 +121,15 @@ def check_removable(path: Path) -> None:
 class DirectoryReader:
     """New folders as they appear, one at each poll; a folder is looked at once."""
 
+    whole, newest = True, ""
+
     def __init__(self, sink: DirectorySink) -> None:
-        self._sink, self._seen, self._progress = sink, set[str](), b""
-        self._at_start = self._names()
+        self._sink, self._progress = sink, b""
+        self.begin()
+
+    def begin(self, pin: Pin | None = None, has: str = "", whole: bool = False) -> None:
+        """See `VersionReader.begin`."""
+        self._seen, self._at_start = set[str](), self._names()
 
     def poll(self, timeout: float) -> Iterator[Message]:
         """The messages of the first folder not seen before; without any, sleeps for `timeout` seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from stream_app.versions.control import Pin
 from stream_app.versions.head import Head
 from stream_app.versions.manifest import Envelope
 from stream_app.versions.messages import Message
@@ -12,7 +13,22 @@ from stream_app.versions.model_version import ModelVersion
 
 
 class VersionReader(Protocol):
-    """Follows a place from its beginning on: what is there, then what comes. One thread."""
+    """Follows a place: what is there, then what comes. One thread.
+
+    whole: whether it began with everything that is there. If not, then with the newest version, whose digest is
+    `newest`, and with what came behind it; and before that with the control record that was the newest then.
+    """
+
+    whole: bool
+    newest: str
+
+    def begin(self, pin: Pin | None = None, has: str = "", whole: bool = False) -> None:
+        """Begins anew; the first `poll` begins by itself. Call it between polls; the rest of one is dropped then.
+
+        pin: the version that is wanted instead of the newest; has: digest of the version that need not come again;
+        whole: with everything, whatever a shorter way would be. Raises Unavailable.
+        """
+        ...
 
     def poll(self, timeout: float) -> Iterator[Message]:
         """The messages that are new since the last call, in order; waits up to `timeout` seconds for the first.

@@ -10,17 +10,21 @@ from stream_app.serving.model import ServingModel
 from stream_app.sinks.protocol import VersionReader
 from stream_app.subscriber.following import Arrival, News, Stage
 from stream_app.versions.assembler import Assembler
+from stream_app.versions.control import Pin
 from stream_app.versions.messages import PROGRESS_KEY, Manifest, Message, unpack_progress
 from stream_app.versions.model_version import ModelVersion
 from stream_app.versions.signing import Keys
 
 
 class FollowMessages:
-    """See `Following`. After a lost connection everything is read again; the assembler knows what it has had.
+    """See `Following`. What it knows outlives a lost connection: it begins anew, and the assembler knows what it had.
 
     Until it has caught up with what was there when it began, the newest version so far is held back and the others are
     dropped, so that nobody is served what is known to be old; two models at most are in memory then, that one and the
     one being assembled. When the connection is lost meanwhile, it is given out: an old version is better than none.
+
+    It begins anew when something is pinned or unpinned, and with everything that there is when what it was to find by
+    a shorter way was not there. A pinned version that is not there either is told, and what is served stays.
     """
 
     outlives_fork = False
@@ -40,6 +44,8 @@ class FollowMessages:
         self._reader: VersionReader | None = None
         self.caught_up = False
         self._held: tuple[ModelVersion, Manifest] | None = None
+        self._had = ""
+        self._told: Pin | None = None
         self.lag: int | None = None
         self.pinned: int | None = None
 
@@ -48,9 +54,8 @@ class FollowMessages:
         try:
             if self._reader is None:
                 self._reader = self._open()
-            for message in self._reader.poll(timeout):
-                yield from self._taken(message)
-            self.caught_up = self.caught_up or not self._reader.behind()
+                self._begin(self._reader)
+            yield from self._read(self._reader, timeout)
             self.lag = self._reader.lag()
         except Exception:
             yield from self._released()
@@ -61,6 +66,45 @@ class FollowMessages:
     def resume(self, manifests: Iterable[Manifest]) -> None:
         """Goes on as if these had been served, oldest first, the last one still. Call it before the first `poll`."""
         self._assembler.resume(manifests)
+
+    def _read(self, reader: VersionReader, timeout: float) -> Iterator[News]:
+        for message in reader.poll(timeout):
+            before = self._assembler.pin
+            yield from self._taken(message)
+            if self._assembler.pin is not before:
+                return self._turn(reader)
+        if not self.caught_up and reader.behind() == 0:
+            if not (reader.whole or self._is_there(reader)):
+                return self._begin(reader, whole=True)
+            self.caught_up = True
+            yield from self._missing()
+
+    def _begin(self, reader: VersionReader, whole: bool = False) -> None:
+        served = self._assembler.served
+        self._had, self.caught_up = served.digest if served is not None else "", False
+        reader.begin(self._assembler.pin, self._had, whole)
+
+    def _turn(self, reader: VersionReader) -> None:
+        """Something was pinned or unpinned: what is held back is wanted only if it is what is pinned."""
+        pin = self._assembler.pin
+        self.pinned = None if pin is None else pin.version
+        if pin is not None and self._held is not None and self._held[1].digest != pin.digest:
+            self._held = None
+        self._begin(reader)
+
+    def _is_there(self, reader: VersionReader) -> bool:
+        """Whether what the reader began with has led to what it is to find."""
+        if self._assembler.pin is not None:
+            return self._assembler.sought is None
+        served = self._assembler.served
+        return served is not None and (served.digest == reader.newest or served.digest != self._had)
+
+    def _missing(self) -> Iterator[VersionRejected]:
+        """Told once, when everything that is there has been read."""
+        gap, pin = self._assembler.gap_of_pin(), self._assembler.pin
+        if gap is not None and pin is not self._told:
+            self._told = pin
+            yield gap
 
     def close(self) -> None:
         """See `Following.close`."""
@@ -81,7 +125,7 @@ class FollowMessages:
         if version is not None:
             assert self._assembler.served is not None
             self._held = version, self._assembler.served
-            if self.caught_up:
+            if self.caught_up or self._assembler.pin is not None:
                 yield from self._released()
 
     def _released(self) -> Iterator[News]:

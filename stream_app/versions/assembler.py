@@ -111,6 +111,13 @@ class Assembler:
         """The pin, as long as chunks of its version are still to come; None when it is served, or cannot be."""
         return self.pin if self.pin is not None and self.pin.version in self._held else None
 
+    def gap_of_pin(self) -> VersionGap | None:
+        """What the version that is sought lacks; None when none is."""
+        if self.sought is None:
+            return None
+        missing = self._held[self.sought.version].missing()
+        return VersionGap(self.sought.version, f"is pinned, and {len(missing)} of its chunks have not come")
+
     @property
     def held_bytes(self) -> int:
         """Bytes of chunks that wait for their manifest, or for each other."""
