@@ -174,7 +174,8 @@ class Assembler:
         """What is held of a version that is pinned now is kept; it may be whole already."""
         if self._keys is not None:
             self._keys.check_control(record)
-        if not self._succession.obey(record):
+        before = self.pin
+        if not self._succession.obey(record) or (before is None and self.pin is None):
             return None
         pinned, served = self._succession.pinned, self.served
         held, self._held = self._held, {}

@@ -128,6 +128,18 @@ def test_a_version_that_is_pinned_ahead_is_a_way_forward() -> None:
     assert fed(assembler, messages(CHAIN[4])) == [CHAIN[4].digest]
 
 
+def test_an_unpin_where_nothing_is_pinned_disturbs_nothing() -> None:
+    assembler = serving(1)
+    *half, manifest = messages(CHAIN[1])
+    assert fed(assembler, [*half, unpinned(), manifest]) == [CHAIN[1].digest]
+
+
+def test_a_pin_once_more_keeps_what_has_come_of_its_version() -> None:
+    assembler = serving(1, 2)
+    log = messages(CHAIN[0])
+    assert fed(assembler, [pinned(CHAIN[0], 1), *log[:5], pinned(CHAIN[0], 2), *log[5:]]) == [CHAIN[0].digest]
+
+
 def test_of_another_pin_the_chunks_of_the_first_are_forgotten() -> None:
     assembler = serving(4)
     assert fed(assembler, [pinned(CHAIN[0], 1), *messages(CHAIN[0])[:3], pinned(CHAIN[1], 2)]) == []
