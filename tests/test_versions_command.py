@@ -82,7 +82,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def test_verify_says_of_each_version_that_it_is_what_it_says(
     versions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = said(capsys, "verify", "--directory", str(versions))
+    rows = said(capsys, "verify", "--directory", str(versions))["versions"]
     assert [(row["version"], row["digest"], row["problems"]) for row in rows] == [
         (version.number, version.digest, []) for version in CHAIN
     ]
@@ -108,7 +108,7 @@ def test_verify_ends_with_3_and_says_which_version_is_damaged(
         tensors.write_bytes(damaged[damage])
     assert main(["versions", "verify", "--directory", str(versions)]) == 3
     answer = capsys.readouterr()
-    assert "1 of 3 versions are not what they say: 2" in answer.err
+    assert "not what it says: version 2;" in answer.err
     assert [line.split()[2] for line in sorted(answer.out.splitlines())] == ["sound", "WRONG", "sound"]
 
 
@@ -138,7 +138,7 @@ def test_a_cache_is_verified_folder_by_folder(
     (cache / ".writing-000003").mkdir()
     (cache / "current").write_bytes(b"")
     (cache / "000002-0123456789abcdef" / "derived.safetensors").write_bytes(b"more files may lie there")
-    rows = said(capsys, "verify", "--directory", str(cache))
+    rows = said(capsys, "verify", "--directory", str(cache))["versions"]
     assert [(row["run"], row["version"], row["problems"]) for row in rows] == [("first", 2, []), ("second", 2, [])]
 
 
@@ -263,10 +263,11 @@ def test_a_topic_gives_the_same_answers(
         sink.write(version, Envelope(model="default", run="first"))
     sink.close()
     topic = ("--set", f"kafka.bootstrap={broker}", "--set", f"topics.models={model_topic}")
-    rows = said(capsys, "verify", *topic)
+    rows = said(capsys, "verify", *topic)["versions"]
     assert [(row["version"], row["digest"], row["epoch"], row["problems"]) for row in rows] == [
         (version.number, version.digest, 1, []) for version in CHAIN
     ]
+    assert said(capsys, "verify", *topic)["control"] is None
     differences = said(capsys, "diff", "1", "2", *topic)
     assert differences == said(capsys, "diff", "1", "2", "--directory", str(versions))
     for place, out in ((topic, "of-topic"), (("--directory", str(versions)), "of-directory")):
@@ -280,7 +281,7 @@ def test_a_store_gives_the_same_answers(tmp_path: Path, capsys: pytest.CaptureFi
     out = tmp_path / "out"
     list(replay(write(tmp_path / "stream.parquet", stream()), SETTINGS, out))
     state, directory = ("--state", str(out)), ("--directory", str(out / "versions"))
-    of_state, of_directory = (said(capsys, "verify", *place) for place in (state, directory))
+    of_state, of_directory = (said(capsys, "verify", *place)["versions"] for place in (state, directory))
     assert len(of_state) == 5
     assert [row["digest"] for row in of_state] == [row["digest"] for row in of_directory]
     assert [row["problems"] for row in (*of_state, *of_directory)] == [[]] * 10

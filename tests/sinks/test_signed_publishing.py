@@ -15,8 +15,9 @@ from stream_app.live.cluster.checks import of_worker
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.sinks.kafka import KafkaSink
 from stream_app.sinks.publish_settings import PublishSettings
-from stream_app.versions.audit import audited, inventory_of
+from stream_app.versions.audit import audited
 from stream_app.versions.signing import Keys
+from stream_app.versions.stock import stock_of
 
 CHAIN = chain(3)
 
@@ -34,7 +35,7 @@ def test_what_is_sent_is_signed_with_its_epoch_also_by_the_publisher_that_takes_
         sink.close()
     keys = Keys.of([pair.base64])
     assert keys is not None
-    findings = audited(inventory_of(KafkaSink(kafka, model_topic).read()), "default", keys)
+    findings = audited(stock_of(KafkaSink(kafka, model_topic).read()), "default", keys)
     assert [(one.version, one.problems) for one in findings] == [(1, ()), (2, ()), (3, ())]
     assert [one.manifest.envelope.epoch for one in findings if one.manifest] == [1, 2, 3]
 

@@ -10,10 +10,12 @@ from key_pairs import Pair
 from simulators import chain, envelope, flipped, forged, tiny_version, truncated
 
 from stream_app.errors import DigestMismatch, VersionRejected
-from stream_app.versions.audit import audited, inventory_of
+from stream_app.versions.audit import audited, audited_control
+from stream_app.versions.control import Control, ControlRecord, Pin
 from stream_app.versions.kept import taken_out
-from stream_app.versions.messages import PROGRESS_KEY, Message
-from stream_app.versions.signing import Keys, Signer
+from stream_app.versions.messages import CONTROL_KEY, PROGRESS_KEY, Message
+from stream_app.versions.signing import CONTROL, Keys, Signer
+from stream_app.versions.stock import stock_of
 
 CHAIN = chain(4)
 WHOLE = [list(version.messages(envelope())) for version in CHAIN]
@@ -21,7 +23,7 @@ WHOLE = [list(version.messages(envelope())) for version in CHAIN]
 
 def found(log: list[Message], keys: Keys | None = None) -> dict[int, tuple[str, ...]]:
     """The problems of each version."""
-    return {one.version: one.problems for one in audited(inventory_of(log), "default", keys)}
+    return {one.version: one.problems for one in audited(stock_of(log), "default", keys)}
 
 
 def joined(*parts: list[Message]) -> list[Message]:
@@ -31,7 +33,7 @@ def joined(*parts: list[Message]) -> list[Message]:
 def test_a_sound_topic_has_nothing_but_sound_versions() -> None:
     log = joined([(PROGRESS_KEY, b"x"), (b"foreign", b"y"), (None, b"z")], *WHOLE)
     assert found(log) == {1: (), 2: (), 3: (), 4: ()}
-    first = audited(inventory_of(log), "default")[0]
+    first = audited(stock_of(log), "default")[0]
     assert first.manifest is not None
     assert (first.manifest.digest, first.signature) == (CHAIN[0].digest, "unsigned")
 
@@ -58,9 +60,9 @@ def test_the_last_message_under_a_key_holds_as_after_compaction() -> None:
     log = joined(WHOLE[0], [flipped(WHOLE[0][3], 1)], [WHOLE[0][3]])
     assert found(log) == {1: ()}
     again = list(CHAIN[0].messages(envelope(epoch=2)))
-    assert [
-        one.manifest.envelope.epoch for one in audited(inventory_of(WHOLE[0] + again), "default") if one.manifest
-    ] == [2]
+    assert [one.manifest.envelope.epoch for one in audited(stock_of(WHOLE[0] + again), "default") if one.manifest] == [
+        2
+    ]
 
 
 def test_what_was_tombstoned_is_not_there() -> None:
@@ -98,7 +100,7 @@ def test_versions_of_two_runs_are_not_each_others_parents() -> None:
 )
 def test_a_manifest_that_cannot_be_read_says_why(value: bytes, said: str) -> None:
     log = joined(WHOLE[0], WHOLE[1][:-1], [(WHOLE[1][-1][0], value)])
-    first, second = audited(inventory_of(log), "default")
+    first, second = audited(stock_of(log), "default")
     assert (first.version, first.manifest) == (2, None)
     assert said in first.problems[0]
     assert second.problems == ()
@@ -116,12 +118,12 @@ def test_signatures_are_told_and_judged_where_keys_are_given(tmp_path: Path) -> 
         for version, pair in zip(CHAIN, (ours, theirs), strict=False)
     ]
     log, keys = joined(*signed, WHOLE[2]), Keys.of([str(ours.public)])
-    told = {one.version: (one.signature, one.problems) for one in audited(inventory_of(log), "default", keys)}
+    told = {one.version: (one.signature, one.problems) for one in audited(stock_of(log), "default", keys)}
     assert told[1] == (hashlib.sha256(ours.raw).hexdigest()[:16], ())
     assert told[2] == ("false", ("is signed by none of our keys",))
     assert told[3][0] == "unsigned"
     assert "is not signed" in told[3][1][0]
-    unjudged = audited(inventory_of(log), "default")
+    unjudged = audited(stock_of(log), "default")
     assert [(one.signature, one.problems) for one in unjudged] == [
         ("signature not checked", ()),
         ("signature not checked", ()),
@@ -130,9 +132,9 @@ def test_signatures_are_told_and_judged_where_keys_are_given(tmp_path: Path) -> 
 
 
 def test_nothing_of_the_chunks_is_held() -> None:
-    inventory = inventory_of(WHOLE[0])
-    assert all(len(digest) == 64 for _, digest in inventory.chunks.values())
-    assert sum(size for size, _ in inventory.chunks.values()) == CHAIN[0].content.size
+    stock = stock_of(WHOLE[0])
+    assert all(len(digest) == 64 for _, digest in stock.chunks.values())
+    assert sum(size for size, _ in stock.chunks.values()) == CHAIN[0].content.size
 
 
 # -- taking one out ---------------------------------------------------------------------------------------------------
@@ -157,3 +159,51 @@ def test_what_was_tombstoned_or_is_damaged_is_not_taken_out() -> None:
             taken_out(log, (1,))
     with pytest.raises(VersionRejected, match="version 1: "):
         taken_out([(WHOLE[0][-1][0], b"no manifest")], (1,))
+
+
+# -- the control record -----------------------------------------------------------------------------------------------
+
+
+def pinning(number: int, log: list[Message], serial: int = 7, signer: Signer | None = None) -> Message:
+    """A control record that pins a version whose manifest is the last message of `log`."""
+    manifest = log[-1][1] or b""
+    pin = Pin(version=number, digest=CHAIN[number - 1].digest, manifest=manifest, first=0, last=len(log))
+    record = ControlRecord.of(Control(model="default", serial=serial, pin=pin))
+    signature = signer.sign(CONTROL, record.signed_digest) if signer else None
+    return CONTROL_KEY, record._replace(signature=signature).pack()
+
+
+def control(log: list[Message], keys: Keys | None = None) -> tuple[str, tuple[str, ...]]:
+    finding = audited_control(stock_of(log), "default", keys)
+    assert finding is not None
+    return finding.signature, finding.problems
+
+
+def test_a_pin_is_sound_as_long_as_all_chunks_of_its_version_are_there() -> None:
+    record = pinning(1, WHOLE[0])
+    assert audited_control(stock_of(WHOLE[0]), "default") is None
+    assert control(joined(*WHOLE, [record])) == ("unsigned", ())
+    gone: list[Message] = [(key, None) for key, _ in WHOLE[0]]
+    assert control(joined(WHOLE[0], [record], gone[-1:])) == ("unsigned", ()), "it carries the manifest itself"
+    said = "the version it pins: chunk 2 is missing"
+    assert control(joined(WHOLE[0], [record], gone[2:3])) == ("unsigned", (said,))
+    unpinned = ControlRecord.of(Control(model="default", serial=9, pin=None))
+    assert control([(CONTROL_KEY, unpinned.pack())]) == ("unsigned", ())
+
+
+def test_a_damaged_control_record_says_why() -> None:
+    _, problems = control(joined(WHOLE[0], [flipped(pinning(1, WHOLE[0]), 999)]))
+    assert len(problems) == 1
+
+
+def test_a_control_record_and_what_it_pins_must_both_be_signed(tmp_path: Path) -> None:
+    pair = Pair(tmp_path, "ours")
+    signer, keys = Signer(str(pair.private)), Keys.of([pair.base64])
+    signed = list(CHAIN[0].messages(signer.signed(CHAIN[0].content_bytes, envelope())))
+    ours = hashlib.sha256(pair.raw).hexdigest()[:16]
+    assert control(joined(signed, [pinning(1, signed, signer=signer)]), keys) == (ours, ())
+    said = control(joined(signed, [pinning(1, signed)]), keys)
+    assert (said[0], len(said[1])) == ("unsigned", 1)
+    said = control(joined(WHOLE[0], [pinning(1, WHOLE[0], signer=signer)]), keys)
+    assert (said[0], len(said[1])) == (ours, 1)
+    assert said[1][0].startswith("the version it pins: is not signed")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 from stream_app.cli.options import Parser
 from stream_app.errors import BadInput, VersionRejected, VersionsDamaged
 from stream_app.sinks.directory import MANIFEST, TENSORS
-from stream_app.versions.audit import Inventory, inventory_of
 from stream_app.versions.kept import Kept, taken_out
 from stream_app.versions.manifest import Envelope
 from stream_app.versions.messages import Key, Manifest, Message, chunk_key, manifest_key
+from stream_app.versions.stock import Stock, stock_of
 
 if TYPE_CHECKING:
     from stream_app.settings.serving import ServingSettings
@@ -27,7 +27,7 @@ class Place(Protocol):
 
     name: str
 
-    def inventory(self) -> Inventory:
+    def stock(self) -> Stock:
         """All that is there, by digests."""
         ...
 
@@ -61,7 +61,7 @@ def version_of(place: Place, *numbers: int) -> list[Kept]:
         raise VersionsDamaged(place.name, str(refusal)) from refusal
     for number in numbers:
         if number not in found:
-            there = ", ".join(str(number) for number in sorted({number for number, _ in place.inventory().manifests}))
+            there = ", ".join(map(str, place.stock().numbers))
             raise BadInput(place.name, f"has no version {number}", f"there are: {there or 'none yet'}")
     return [found[number] for number in numbers]
 
@@ -79,9 +79,9 @@ class Topic:
         self.name = f"topic {settings.topics.models}"
         self._sink = KafkaSink(settings.kafka, settings.topics.models, settings.model)
 
-    def inventory(self) -> Inventory:
-        """See `Place.inventory`."""
-        return inventory_of(self._sink.read())
+    def stock(self) -> Stock:
+        """See `Place.stock`."""
+        return stock_of(self._sink.read())
 
     def log(self, numbers: Collection[int]) -> Iterator[Message]:
         """See `Place.log`."""
@@ -94,16 +94,16 @@ class Folders:
     def __init__(self, path: Path) -> None:
         self.name, self._path = str(path), path
 
-    def inventory(self) -> Inventory:
-        """See `Place.inventory`; of each folder, whichever others have its number."""
-        found = Inventory()
+    def stock(self) -> Stock:
+        """See `Place.stock`; of each folder, whichever others have its number."""
+        stock = Stock()
         for number, folder in self._folders():
             for key, value in _messages(number, folder):
                 if key.chunk is None:
-                    found.manifests.append((number, value))
+                    stock.manifests.append((number, value))
                 else:
-                    found.add_chunk(key, value)
-        return found
+                    stock.add_chunk(key, value)
+        return stock
 
     def log(self, numbers: Collection[int]) -> Iterator[Message]:
         """See `Place.log`."""
@@ -126,9 +126,9 @@ class State:
     def __init__(self, directory: Path, model: str) -> None:
         self.name, self._directory, self._model = str(directory), directory, model
 
-    def inventory(self) -> Inventory:
-        """See `Place.inventory`. Raises StoreCorrupted."""
-        return inventory_of(self.log(()))
+    def stock(self) -> Stock:
+        """See `Place.stock`. Raises StoreCorrupted."""
+        return stock_of(self.log(()))
 
     def log(self, numbers: Collection[int]) -> Iterator[Message]:
         """See `Place.log`; of all when none is named. Envelopes say what the store knows: epoch 0, unsigned."""
