@@ -7,12 +7,11 @@
         probabilities = model.score(user, items, history)
 
 Needs numpy, msgpack, pydantic and, to follow a topic, kafka-python; nothing else, unless it is given something else to
-compute with (`serving`).
+compute with (`serving`). For asyncio: `stream_app.subscriber.aio`, which is imported only where it is used.
 """
 
-from stream_app.subscriber.aio import AsyncModelSubscriber
 from stream_app.subscriber.health import Health
 from stream_app.subscriber.settings import SubscriberSettings
 from stream_app.subscriber.subscriber import ModelSubscriber
 
-__all__ = ["AsyncModelSubscriber", "Health", "ModelSubscriber", "SubscriberSettings"]
+__all__ = ["Health", "ModelSubscriber", "SubscriberSettings"]
