@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,30 @@ def test_a_named_file_that_is_not_there_is_an_error() -> None:
 def test_bytes_that_are_no_text_are_an_error() -> None:
     Path("asmg.toml").write_bytes(b"model = '\xff'")
     assert "not UTF-8" in str(refusal())
+
+
+def test_a_subscribers_section_becomes_its_settings() -> None:
+    written('[subscriber]\nstale_after = "1h"\nwhen_stale = "refuse"\n[topics]\nmodels = "m"\n')
+    made = load(ServingSettings, {"model": "shop"}).subscription()
+    assert (made.stale_after, made.when_stale, made.topic, made.model) == (3600.0, "refuse", "m", "shop")
+    assert load(ServingSettings, {"subscriber": {"stale_after": "0", "when_stale": "serve"}}).subscription() == replace(
+        made, stale_after=None, when_stale="serve", model="default"
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("stale_after = 'soon'", "stale_after: 'soon' is no duration"),
+        ("stale_after = -1.0", "subscriber.stale_after: is -1"),
+        ("when_stale = 'refuse'", "subscriber.when_stale: is refuse, and stale_after does not say from when on"),
+        ("when_stale = 'panic'", "subscriber.when_stale"),
+        ("stale = 1", "subscriber.stale"),
+    ],
+)
+def test_a_subscribers_section_that_is_wrong_is_named(section: str, said: str) -> None:
+    written(f"[subscriber]\n{section}\n")
+    assert said in str(refusal(ServingSettings))
 
 
 def test_what_fields_are_compared_with_may_be_written_in_every_way() -> None:

@@ -18,6 +18,7 @@ from stream_app.errors import DigestMismatch, IncompatibleState
 from stream_app.serving.computing import NumpyServing
 from stream_app.sinks.directory import MANIFEST, TENSORS, DirectorySink
 from stream_app.versions.assembler import assembled
+from stream_app.versions.messages import manifest_key
 
 CHAIN = chain(3)
 
@@ -116,6 +117,13 @@ def test_reading_makes_no_directory(tmp_path: Path) -> None:
     with closing(sink.reader()) as reader:
         assert list(reader.poll(0)) == []
     assert not (tmp_path / "none").exists()
+
+
+def test_a_reader_gives_one_version_at_a_time_so_that_it_can_be_stopped(tmp_path: Path) -> None:
+    with closing(written(tmp_path, 3).reader()) as reader:
+        for left in (2, 1, 0):
+            assert [key for key, _ in reader.poll(0) if key and key.endswith(b"manifest")] == [manifest_key(3 - left)]
+            assert (reader.behind(), reader.lag()) == (left, left)
 
 
 def test_writing_needs_an_epoch(tmp_path: Path) -> None:

@@ -150,3 +150,26 @@ def test_progress_is_no_version(sink: Opened) -> None:
     place.open()
     place.announce("pretraining 3/10")
     assert sink().head().version == 0
+
+
+def test_a_reader_says_how_far_behind_it_began_and_what_it_has_not_given_out(sink: Opened) -> None:
+    place = sink()
+    place.open()
+    for version in CHAIN[:2]:
+        place.write(version, envelope())
+    with closing(sink().reader()) as reader:
+        began, log = reader.behind(), list[Message]()
+        assert began is not None
+        assert began > 0
+        place.write(CHAIN[2], envelope())
+        while reader.behind():
+            log += reader.poll(0.1)
+        assert {1, 2} <= {version.number for version in assembled(log, "default", NumpyServing())}
+        while reader.lag() != 0:
+            log += reader.poll(0.1)
+        assert [version.number for version in assembled(log, "default", NumpyServing())] == [1, 2, 3]
+
+
+def test_the_reader_of_an_empty_place_is_not_behind(sink: Opened) -> None:
+    with closing(sink().reader()) as reader:
+        assert reader.behind() == 0

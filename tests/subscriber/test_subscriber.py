@@ -8,62 +8,21 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 from kafka import KafkaAdminClient
-from simulators import MODEL, MemoryReader, MemorySink, chain, envelope, flipped, tiny_version, truncated
+from simulators import MODEL, MemoryReader, MemorySink, envelope, flipped, tiny_version, truncated
+from subscriber_helpers import CHAIN, LONG, MemorySettings, Told, answer_of, expected, publish, reason
 
 from stream_app.broker import KafkaSettings
-from stream_app.errors import DigestMismatch, Unavailable, VersionRejected
+from stream_app.errors import DigestMismatch, Unavailable, WarmUpFailed
 from stream_app.serving.model import ServingModel
 from stream_app.sinks.directory import DirectorySink
 from stream_app.sinks.kafka import KafkaSink
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.versions.messages import PROGRESS_KEY, Message
-
-CHAIN = chain(5)
-LONG = 30.0  # only a failing test waits so long
-
-
-@dataclass(frozen=True)
-class MemorySettings(SubscriberSettings):
-    """Settings whose place is in memory."""
-
-    sink: MemorySink = field(default_factory=MemorySink)
-    poll: float = 0.005
-
-    def source(self) -> MemorySink:  # type: ignore[override]
-        return self.sink
-
-
-def probabilities(subscriber: ModelSubscriber) -> list[float]:
-    model = subscriber.model
-    assert model is not None
-    return model.score(11, [3, 2, 9], [4]).tolist()
-
-
-def expected(number: int) -> list[float]:
-    return ServingModel(CHAIN[number - 1]).score(11, [3, 2, 9], [4]).tolist()
-
-
-class Refusals:
-    """Collects refusals and lets a test wait for them."""
-
-    def __init__(self) -> None:
-        self.seen: list[VersionRejected] = []
-        self._arrived = threading.Condition()
-
-    def __call__(self, refusal: VersionRejected) -> None:
-        with self._arrived:
-            self.seen.append(refusal)
-            self._arrived.notify_all()
-
-    def wait(self, count: int = 1) -> None:
-        with self._arrived:
-            assert self._arrived.wait_for(lambda: len(self.seen) >= count, LONG)
 
 
 def test_versions_are_swapped_as_they_come() -> None:
@@ -74,7 +33,7 @@ def test_versions_are_swapped_as_they_come() -> None:
         for version in CHAIN[:3]:
             settings.sink.log += version.messages(envelope(epoch=4))
             assert subscriber.wait(LONG, version.number).version.digest == version.digest
-            assert probabilities(subscriber) == expected(version.number)
+            assert answer_of(subscriber) == expected(version.number)
         health = subscriber.health()
     assert (health.state, health.version, health.digest) == ("serving", 3, CHAIN[2].digest)
     assert (health.run, health.epoch, health.swaps, health.refusals, health.trouble) == ("first", 4, 3, 0, "")
@@ -113,22 +72,22 @@ def damaged(attack: str) -> list[Message]:
     ],
 )
 def test_after_a_refusal_the_old_version_still_answers(attack: str) -> None:
-    settings, refusals = MemorySettings(), Refusals()
+    settings, refusals = MemorySettings(), Told()
     settings.sink.log += CHAIN[0].messages(envelope())
     with ModelSubscriber(settings, on_refusal=refusals) as subscriber:
         subscriber.wait(LONG)
         settings.sink.log += damaged(attack)
         refusals.wait()
-        assert probabilities(subscriber) == expected(1)
+        assert answer_of(subscriber) == expected(1)
         health = subscriber.health()
-        assert (health.version, health.refusals, health.last_refusal) == (1, 1, str(refusals.seen[0]))
+        assert (health.version, health.refusals, health.last_refusal) == (1, 1, reason(refusals.seen[0]))
         settings.sink.log += CHAIN[2].messages(envelope())
         subscriber.wait(LONG, version=3)
-        assert probabilities(subscriber) == expected(3)
+        assert answer_of(subscriber) == expected(3)
 
 
 def test_waiting_without_a_version_says_what_the_trainer_does() -> None:
-    settings, refusals = MemorySettings(), Refusals()
+    settings, refusals = MemorySettings(), Told()
     settings.sink.announce("pretraining 4/10")
     settings.sink.log.append((b"noise", b""))
     with ModelSubscriber(settings, on_refusal=refusals) as subscriber:
@@ -181,6 +140,41 @@ class Faltering(MemorySink):
         return Reader(self)
 
 
+def test_a_version_is_warmed_up_before_it_serves() -> None:
+    settings, seen = MemorySettings(), list[tuple[int, int, str]]()
+
+    def warm_up(model: ServingModel) -> None:
+        before = subscriber.model
+        seen.append((model.version.number, before.version.number if before else 0, threading.current_thread().name))
+
+    with ModelSubscriber(settings, warm_up=warm_up) as subscriber:
+        for number in (1, 2):
+            publish(settings, number)
+            subscriber.wait(LONG, number)
+    assert seen == [(1, 0, "model-subscriber"), (2, 1, "model-subscriber")]
+
+
+def test_a_version_whose_warm_up_fails_is_refused_and_the_old_one_answers() -> None:
+    def warm_up(model: ServingModel) -> None:
+        if model.version.number == 2:
+            raise OSError("no memory to lock")
+
+    settings, refusals = MemorySettings(), Told()
+    publish(settings, 1)
+    with ModelSubscriber(settings, warm_up=warm_up, on_refusal=refusals) as subscriber:
+        subscriber.wait(LONG)
+        publish(settings, 2)
+        refusals.wait()
+        (refusal,) = refusals.seen
+        assert isinstance(refusal, WarmUpFailed)
+        assert (refusal.version, type(refusal.__cause__)) == (2, OSError)
+        assert "no memory to lock" in subscriber.health().last_refusal
+        assert answer_of(subscriber) == expected(1)
+        publish(settings, 3)
+        subscriber.wait(LONG, version=3)
+        assert answer_of(subscriber) == expected(3)
+
+
 def test_a_source_that_falters_is_read_again_from_the_beginning() -> None:
     settings = MemorySettings(sink=Faltering())
     settings.sink.log += [message for version in CHAIN[:2] for message in version.messages(envelope())]
@@ -195,7 +189,7 @@ def test_a_request_sees_one_version_whatever_is_swapped_meanwhile() -> None:
     def serve() -> None:
         while not stop.is_set():
             if subscriber.model is not None:
-                answers.add(tuple(probabilities(subscriber)))
+                answers.add(tuple(answer_of(subscriber)))
 
     with ModelSubscriber(settings) as subscriber:
         server = threading.Thread(target=serve)
@@ -214,7 +208,7 @@ def test_it_ends_with_the_block_and_the_model_stays_usable() -> None:
     with ModelSubscriber(settings) as subscriber:
         subscriber.wait(LONG)
     assert not [thread for thread in threading.enumerate() if thread.name == "model-subscriber"]
-    assert probabilities(subscriber) == expected(1)
+    assert answer_of(subscriber) == expected(1)
 
 
 def test_a_directory_of_versions_is_followed(tmp_path: Path) -> None:
@@ -228,7 +222,7 @@ def test_a_directory_of_versions_is_followed(tmp_path: Path) -> None:
 
 
 def test_a_damaged_directory_is_refused_and_the_old_version_answers(tmp_path: Path) -> None:
-    sink, refusals = DirectorySink(tmp_path), Refusals()
+    sink, refusals = DirectorySink(tmp_path), Told()
     sink.open()
     for version in CHAIN[:2]:
         sink.write(version, envelope())
@@ -238,7 +232,7 @@ def test_a_damaged_directory_is_refused_and_the_old_version_answers(tmp_path: Pa
         refusals.wait()
         assert type(refusals.seen[0]) is DigestMismatch
         subscriber.wait(LONG)
-        assert probabilities(subscriber) == expected(1)
+        assert answer_of(subscriber) == expected(1)
 
 
 @pytest.mark.broker
@@ -255,7 +249,7 @@ def test_a_topic_is_followed(broker: str) -> None:
         for version in CHAIN[:3]:
             sink.write(version, envelope())
             assert subscriber.wait(LONG, version.number).version.digest == version.digest
-            assert probabilities(subscriber) == expected(version.number)
+            assert answer_of(subscriber) == expected(version.number)
     sink.close()
 
 
@@ -265,6 +259,7 @@ for name in ("faust", "rocksdict", "aiokafka", "torch", "pyarrow", "msgspec", "m
     sys.modules[name] = None      # importing it fails as if it were not installed
 from pathlib import Path
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
+assert not {"asyncio", "kafka"} & set(sys.modules)    # what is not used is not waited for
 with ModelSubscriber(SubscriberSettings(directory=Path(sys.argv[1]))) as subscriber:
     print(subscriber.wait(30).score(11, [3, 2, 9], [4]).tolist())
 """
@@ -274,7 +269,7 @@ def test_a_serving_process_needs_no_worker_package(tmp_path: Path) -> None:
     sink = DirectorySink(tmp_path)
     sink.open()
     sink.write(CHAIN[0], envelope())
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     answer = subprocess.run(
         [sys.executable, "-c", SERVING, str(tmp_path)],
         capture_output=True,
