@@ -38,8 +38,8 @@ class ModelSubscriber:
     the version is refused (WarmUpFailed) and the one before stays. on_swap: after the new model is served. on_refusal:
     when a version or message was refused. on_stale: once each time that what serves becomes older than
     `settings.stale_after`. An exception in one of these three is logged and changes nothing. serving: what computes,
-    numpy for the built-in base models. clock: seconds since 1970, for ages. following: what to
-    follow, if not what `settings` say.
+    numpy for the built-in base models. clock: seconds since 1970, for ages. following: what to follow, if not what
+    `settings` say.
 
     In a process that was forked from this one it goes on by itself where it follows a cache; else `health()` says that
     it never swaps again.

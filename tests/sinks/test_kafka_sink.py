@@ -24,7 +24,7 @@ CHAIN = chain(4)
 
 
 def opened(broker: str, topic: str) -> KafkaSink:
-    sink = KafkaSink(KafkaSettings(broker), topic)
+    sink = KafkaSink(KafkaSettings(broker, transactional_id=topic), topic)
     sink.open()
     return sink
 
@@ -88,7 +88,7 @@ def test_without_a_permit_nobody_is_fenced_and_with_it_the_write_goes_on(broker:
 
     active = opened(broker, model_topic)
     active.write(CHAIN[0], envelope())
-    next_one = KafkaSink(KafkaSettings(broker), model_topic, permit=permit)
+    next_one = KafkaSink(KafkaSettings(broker, transactional_id=model_topic), model_topic, permit=permit)
     next_one.open()
     with pytest.raises(Unavailable, match="not yet"):
         next_one.write(CHAIN[1], envelope())
@@ -153,7 +153,7 @@ def test_an_open_transaction_is_not_a_version(broker: str, model_topic: str) -> 
     sink = opened(broker, model_topic)
     sink.write(CHAIN[0], envelope())
     sink.close()
-    torn = KafkaProducer(bootstrap_servers=broker, transactional_id="asmg-default")
+    torn = KafkaProducer(bootstrap_servers=broker, transactional_id=model_topic)
     torn.init_transactions()
     torn.begin_transaction()
     for key, value in CHAIN[1].messages(envelope(epoch=2)):

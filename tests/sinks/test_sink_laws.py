@@ -41,7 +41,7 @@ def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
         address, topic = request.getfixturevalue("broker"), request.getfixturevalue("model_topic")
 
     def kafka(model: str = "default") -> VersionSink:
-        made.append(KafkaSink(KafkaSettings(address), topic, model))
+        made.append(KafkaSink(KafkaSettings(address, transactional_id=topic), topic, model))
         return made[-1]
 
     yield {"memory": memory, "directory": directory, "kafka": kafka}[request.param]

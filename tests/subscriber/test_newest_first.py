@@ -112,4 +112,4 @@ def test_while_it_catches_up_one_version_is_in_memory_beside_the_one_that_comes(
 
 def versions_in_memory() -> int:
     gc.collect()
-    return sum(isinstance(one, ModelVersion | ServingModel) for one in gc.get_objects())
+    return sum(type(one) in (ModelVersion, ServingModel) for one in gc.get_objects())

@@ -17,6 +17,7 @@ from stream_app.serving.model import ServingModel
 from stream_app.sinks.kafka import KafkaSink
 from stream_app.versions.model_version import ModelVersion
 
+
 @pytest.fixture
 def place(broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KafkaSink:
     """A topic of its own, and settings that name it, in a directory to be in."""

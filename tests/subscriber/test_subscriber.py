@@ -241,7 +241,7 @@ def test_a_topic_is_followed(broker: str) -> None:
     admin = KafkaAdminClient(bootstrap_servers=broker)
     admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}})
     admin.close()
-    kafka = KafkaSettings(broker)
+    kafka = KafkaSettings(broker, transactional_id=topic)
     sink = KafkaSink(kafka, topic, MODEL)
     sink.open()
     sink.write(CHAIN[0], envelope())
