@@ -8,6 +8,9 @@ from stream_app.serving.networks import NETWORKS
 from stream_app.versions.model_version import ModelVersion
 from stream_app.versions.tensors import Array
 
+LAYOUT = 1
+"""Changes with the names, types or meaning of the arrays: those of another layout are no use to this release."""
+
 
 def derived(version: ModelVersion) -> dict[str, Array]:
     """Where its ids stand, and what its network computes once; types as in `versions.tensors.DTYPES`.

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stream_app.errors import DigestMismatch, VersionRejected
+from stream_app.serving.derived import LAYOUT
 from stream_app.sinks.directory import MANIFEST, TENSORS
 from stream_app.sinks.durable import sync_folder, write_synced
 from stream_app.subscriber.cache.mapped import mapped
@@ -24,26 +25,24 @@ from stream_app.versions.tensors import Array, Buffer, TensorSpec, header, order
 
 DERIVED = "derived.safetensors"
 SEAL = "derived.msgpack"
-LAYOUT = 1
 
 Check = Callable[[Manifest], None]
 """Raises VersionRejected when a manifest is not one that the caller serves; called before anything is hashed."""
 
 
 class Found(NamedTuple):
-    """What a folder holds; `derived` is None where it has none that this release can use."""
+    """What a folder holds; `derived` is None where another release has made it, which serves otherwise."""
 
     version: ModelVersion
     manifest: Manifest
     derived: Mapping[str, Array] | None
 
 
-def write_folder(folder: Path, version: ModelVersion, manifest: Manifest, derived: Mapping[str, Array] | None) -> None:
+def write_folder(folder: Path, version: ModelVersion, manifest: Manifest, derived: Mapping[str, Array]) -> None:
     """Makes `folder`; all of it is on the disk when this returns, but for its name."""
     folder.mkdir()
     write_synced(folder / TENSORS, (chunk for _, chunk, _ in version.chunks()))
-    if derived is not None:
-        _write_derived(folder, version.digest, ordered(derived))
+    _write_derived(folder, version.digest, ordered(derived))
     write_synced(folder / MANIFEST, [Manifest.pack(manifest.content_bytes, manifest.envelope)])
     sync_folder(folder)
 
@@ -92,14 +91,12 @@ def _write_derived(folder: Path, digest: str, arrays: Mapping[str, Array]) -> No
 
 
 def _read_derived(folder: int, place: Path, current: Current) -> Mapping[str, Array] | None:
-    if SEAL not in os.listdir(folder):
-        return None
     with _file(folder, SEAL) as file:
         seal = DerivedSeal.unpack(file.read(), f"{place}/{SEAL}")
     if seal.of != current.digest:
         raise DigestMismatch(None, f"{place}/{SEAL} is of another version")
     if seal.layout != LAYOUT:
-        return None  # another release has written it, which serves otherwise
+        return None
     with _file(folder, DERIVED) as file:
         specs = seal.specs
         size = len(header(specs)) + sum(spec.nbytes for spec in specs)

@@ -91,4 +91,4 @@ class FollowCache:
         self._serving.check(content)
 
     def _ready(self, found: Found) -> ServingModel:
-        return ServingModel(found.version, self._serving.network(found.version))
+        return ServingModel(found.version, self._serving.network(found.version), found.derived)

@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Self
@@ -133,19 +133,13 @@ class CacheWriter:
             if not (self.path / name).exists():
                 break
             name = f"{base}.{suffix}"
-        aside = self.path / f"{_WRITING}{name}"
-        try:
-            write_folder(aside, model.version, manifest, None)
-            aside.rename(self.path / name)
-        except OSError:
-            remove(aside)  # makes room again
-            raise
+        with _aside(self.path / name) as aside:
+            write_folder(aside, model.version, manifest, model.derived)
         return name
 
     def _name(self, current: Current) -> None:
-        aside = self.path / f"{_WRITING}{CURRENT}"
-        write_synced(aside, [current.pack()])
-        aside.rename(self.path / CURRENT)
+        with _aside(self.path / CURRENT) as aside:
+            write_synced(aside, [current.pack()])
         sync_folder(self.path)
 
     def _remove_left(self) -> None:
@@ -160,6 +154,18 @@ class CacheWriter:
             if is_folder_name(place.name) and place.name not in known:
                 place.rename(self.path / f"{_REMOVING}{place.name}")
         self._remove_left()
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A hidden name for what then becomes `path`; what the disk refuses is removed, which makes room again."""
+    aside = path.with_name(f"{_WRITING}{path.name}")
+    try:
+        yield aside
+        aside.rename(path)
+    except OSError:
+        remove(aside)
+        raise
 
 
 def _accepting(manifest: Manifest) -> None:

@@ -11,23 +11,29 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
-from cache_helpers import CHAIN, SCORES, given, reader, served, written
+from cache_helpers import CHAIN, SCORES, arrived, given, reader, served, written
+from hostile_versions import CATEGORIES
 from key_pairs import Pair
 from simulators import MODEL, MemorySink, envelope, tiny_version
 
 from stream_app.errors import BadSignature, DigestMismatch, SchemaMismatch, Unavailable, VersionRejected
+from stream_app.serving import model as model_module
+from stream_app.serving.derived import LAYOUT, derived
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.subscriber.cache import CacheWriter, FollowCache
+from stream_app.subscriber.cache import folder as folder_module
 from stream_app.subscriber.cache.records import Current
 from stream_app.subscriber.cache.writer import read_current
+from stream_app.versions.columns import ids_from_tensors
 from stream_app.versions.messages import Manifest
 from stream_app.versions.signing import Signer
+from stream_app.versions.tensors import Array
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 LONG = 30.0
@@ -91,7 +97,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("file", ["manifest.msgpack", "model.safetensors"])
+@pytest.mark.parametrize("file", ["manifest.msgpack", "model.safetensors", "derived.safetensors", "derived.msgpack"])
 def test_a_damaged_file_is_refused_by_name_and_the_version_before_serves(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, file: str, damage: str
 ) -> None:
@@ -157,6 +163,64 @@ def test_a_current_that_is_none_is_refused_by_name(tmp_path: Path, changes: dict
     assert current is not None
     (tmp_path / "current").write_bytes(sealed({**current.model_dump(), **changes}))
     with pytest.raises(VersionRejected, match=said):
+        served(reader(tmp_path))
+
+
+VERSIONS = {
+    "integers": tiny_version(categories=CATEGORIES),
+    "strings": tiny_version(users=["ä", "b", "cc"], items=["x", "", "yy", "z"]),
+}
+
+
+@pytest.mark.parametrize("ids", VERSIONS)
+def test_what_is_mapped_answers_as_what_was_written_and_nothing_of_it_is_made_again(
+    tmp_path: Path, ids: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, manifest = given(VERSIONS[ids])
+    with CacheWriter(tmp_path) as writer:
+        writer.write(model, manifest)
+    monkeypatch.setattr(model_module, "derived_from", None)
+    found = arrived(tmp_path).model
+    users, items = (ids_from_tensors(table, model.version.tensors).tolist() for table in ("users", "items"))
+    for one in (model, found):
+        assert one.score(users[0], items, items[2:]).tolist() == model.score(users[0], items, items[2:]).tolist()
+        assert one.recommend(users[1], 3).items == model.recommend(users[1], 3).items
+    assert found.derived.keys() == model.derived.keys()
+    for array in (*found.version.tensors.values(), *found.derived.values()):
+        assert not array.flags.writeable
+        assert not array.flags.owndata
+
+
+def test_what_another_release_derived_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, range(1, 2))
+    monkeypatch.setattr(folder_module, "LAYOUT", 99)
+    found = arrived(tmp_path).model
+    assert found.score(11, [3, 2, 9], [4]).tolist() == SCORES[1]
+    assert all(array.flags.writeable for array in found.derived.values()), "made here"
+
+
+def outline(arrays: Mapping[str, Array]) -> str:
+    """A digest of names, types and shapes, and of the values that are whole numbers (others depend on the machine)."""
+    hashed = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        hashed.update(f"{name} {array.dtype} {array.shape}".encode())
+        if array.dtype.kind in "iu":
+            hashed.update(array.tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def test_arrays_of_another_kind_are_another_layout() -> None:
+    """Whoever changes what is derived raises `LAYOUT`: processes of two releases may share a cache for a while."""
+    seen = {name: outline(derived(version)) for name, version in VERSIONS.items()}
+    assert (LAYOUT, seen) == (1, {"integers": "9c2f77a506526c20", "strings": "37d48fff995c943e"})
+
+
+def test_what_was_derived_of_another_version_is_refused(tmp_path: Path) -> None:
+    written(tmp_path, range(1, 3))
+    first, second = sorted(tmp_path.glob("0*"))
+    for name in ("derived.safetensors", "derived.msgpack"):
+        shutil.copy(first / name, second / name)
+    with pytest.raises(DigestMismatch, match=r"version 2: .*derived\.msgpack is of another version"):
         served(reader(tmp_path))
 
 
