@@ -2,12 +2,12 @@
 
 Numbers are little-endian (ids, times int64; labels float32), string ids are a list of strings, categories a list of
 lists of strings. Without categories that column is not there. A reader refuses columns that it does not know
-(`unknown`): to leave one out in silence would make other periods of the same topic.
+(`wire.unknown`): to leave one out in silence would make other periods of the same topic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.interactions import Categories, Ids, Interactions, category_column
-
-COLUMNS = frozenset({"users", "items", "times", "labels", "categories"})
-"""The keys of packed interactions."""
+from stream_app.wire import unpack_ids, unpack_labels, unpack_numbers
 
 _NUMBER_BYTES = 8
 _LABEL_BYTES = 4
@@ -46,22 +44,12 @@ def unpack_columns(packed: Mapping[str, Any]) -> Interactions:
     Raises ValueError, KeyError or TypeError when `packed` is not what `pack_columns` makes.
     """
     return Interactions(
-        _unpack_ids(packed["users"]),
-        _unpack_ids(packed["items"]),
+        unpack_ids(packed["users"]),
+        unpack_ids(packed["items"]),
         unpack_numbers(packed["times"]),
-        np.frombuffer(packed["labels"], dtype="<f4"),
+        unpack_labels(packed["labels"]),
         _unpack_categories(packed["categories"]) if "categories" in packed else None,
     )
-
-
-def unknown(packed: Mapping[str, Any], others: Iterable[str]) -> str:
-    """The keys of `packed` that are neither columns nor `others` (a later release wrote them), "" if none."""
-    return ", ".join(sorted(map(repr, packed.keys() - COLUMNS - set(others))))
-
-
-def unpack_numbers(packed: bytes) -> NDArray[np.int64]:
-    """A packed int64 column. Raises ValueError, TypeError."""
-    return np.frombuffer(packed, dtype="<i8")
 
 
 def row_bytes(interactions: Interactions) -> NDArray[np.int64]:
@@ -103,14 +91,6 @@ def _pack_ids(ids: Ids) -> bytes | list[str]:
         strings: list[str] = ids.tolist()
         return strings
     return ids.astype("<i8", copy=False).tobytes()
-
-
-def _unpack_ids(packed: bytes | list[str]) -> Ids:
-    if isinstance(packed, bytes):
-        return unpack_numbers(packed)
-    if not isinstance(packed, list) or not all(type(text) is str for text in packed):
-        raise TypeError("a column of ids is neither numbers nor strings")
-    return np.array(packed, dtype=object)
 
 
 def _unpack_categories(packed: list[list[str]]) -> Categories:

@@ -4,8 +4,7 @@
    that carry no row had no valid interaction (a bad record, a transaction's mark, compacted away).
 2. What overlaps is cut by offset (`after`); what is missing between two segments is an `OffsetGap`.
 3. Rows of one message share its offset and stay together: a segment is cut between offsets only.
-4. Readers take formats 1 (before topic ids and runs) and 2; anything else is `IncompatibleState`, never skipped:
-   neither a record nor a key of one.
+4. A record of a format that we do not read is `IncompatibleState`, never skipped (`stream_app.wire`).
 """
 
 from __future__ import annotations
@@ -14,24 +13,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
 from models.interactions import Interactions
-from stream_app.errors import IncompatibleState, OffsetGap
-from stream_app.events.columns import groups, pack_columns, row_bytes, unknown, unpack_columns, unpack_numbers
-
-FORMAT = 2
-_READ = (1, 2)
+from stream_app.errors import OffsetGap
+from stream_app.events.columns import groups, pack_columns, row_bytes, unpack_columns
+from stream_app.wire import as_text, pack_record, unpack_numbers, unpack_record
 
 END = 2**63 - 1
 """The time of a mark that says: nothing more comes from this partition (end of a recording)."""
 
 LIMIT = 900_000
 """Bytes that the message of a segment may have."""
-
-_KEYS = ("format", "kind", "partition", "first", "next", "offsets", "marks", "count", "topic_id", "end", "run")
 
 _OFFSET_BYTES = 8
 _MARK_BYTES = 20
@@ -117,7 +111,7 @@ class Segment:
 
     def encode(self) -> bytes:
         """The message for the segments topic."""
-        return _encode(
+        return pack_record(
             "segment",
             partition=self.partition,
             first=self.first_offset,
@@ -143,7 +137,7 @@ class PartitionSet:
 
     def encode(self) -> bytes:
         """The message for the segments topic."""
-        return _encode("partitions", count=self.count, topic_id=self.topic_id)
+        return pack_record("partitions", count=self.count, topic_id=self.topic_id)
 
 
 @dataclass(frozen=True)
@@ -155,7 +149,7 @@ class IdleMark:
 
     def encode(self) -> bytes:
         """The message for the segments topic."""
-        return _encode("idle", partition=self.partition, end=self.end_offset)
+        return pack_record("idle", partition=self.partition, end=self.end_offset)
 
 
 @dataclass(frozen=True)
@@ -166,7 +160,7 @@ class RunMark:
 
     def encode(self) -> bytes:
         """The message for the segments topic."""
-        return _encode("run", run=self.run)
+        return pack_record("run", run=self.run)
 
 
 SegmentsRecord = Segment | PartitionSet | IdleMark | RunMark
@@ -175,38 +169,16 @@ SegmentsRecord = Segment | PartitionSet | IdleMark | RunMark
 
 def decode(message: bytes) -> SegmentsRecord:
     """The record in a message of the segments topic. Raises IncompatibleState when it is none that we read."""
-    try:
-        packed = msgpack.unpackb(message)
-        if packed["format"] not in _READ:
-            raise IncompatibleState(
-                f"the segments topic holds a record of format {packed['format']!r}, this program reads {_READ}; "
-                "use the release that wrote it"
-            )
-        if keys := unknown(packed, _KEYS):
-            raise IncompatibleState(
-                f"the segments topic holds a record with {keys}, which this program does not know; "
-                "use the release that wrote it"
-            )
-        return _decoded(packed)
-    except (ValueError, KeyError, TypeError, OverflowError, msgpack.UnpackException) as error:
-        raise IncompatibleState(
-            f"the segments topic holds a message of {len(message)} bytes that is no segment ({error!r}); "
-            "is the topic name right, and does only asmg write to it?"
-        ) from error
-
-
-def _encode(kind: str, **fields: Any) -> bytes:
-    packed: bytes = msgpack.packb({"format": FORMAT, "kind": kind, **fields})
-    return packed
+    return unpack_record(message, _decoded)
 
 
 def _decoded(packed: Mapping[str, Any]) -> SegmentsRecord:
     if packed["kind"] == "partitions":
-        return PartitionSet(int(packed["count"]), _text(packed["topic_id"]) if packed["format"] > 1 else "")
+        return PartitionSet(int(packed["count"]), as_text(packed["topic_id"]) if packed["format"] > 1 else "")
     if packed["kind"] == "idle":
         return IdleMark(int(packed["partition"]), int(packed["end"]))
     if packed["kind"] == "run":
-        return RunMark(_text(packed["run"]))
+        return RunMark(as_text(packed["run"]))
     if packed["kind"] != "segment":
         raise ValueError(f"unknown kind {packed['kind']!r}")
     marks = tuple((int(offset), int(time)) for offset, time in packed["marks"])
@@ -214,12 +186,6 @@ def _decoded(packed: Mapping[str, Any]) -> SegmentsRecord:
     return Segment(
         int(packed["partition"]), int(packed["first"]), int(packed["next"]), offsets, unpack_columns(packed), marks
     )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    return value
 
 
 def _sizes(interactions: Interactions) -> NDArray[np.int64]:

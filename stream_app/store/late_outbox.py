@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from models.interactions import Interactions
 from stream_app.errors import IncompatibleState, StoreCorrupted
-from stream_app.events.columns import groups, pack_columns, row_bytes, unknown, unpack_columns, unpack_numbers
+from stream_app.events.columns import groups, pack_columns, row_bytes, unpack_columns
 from stream_app.events.segment import Segment
 from stream_app.store.database import VALUE_LIMIT
 from stream_app.store.layout import pack, unpack
+from stream_app.wire import unknown, unpack_numbers
 
 ALONE = -1
 """The number of a row that is the only one of its message."""

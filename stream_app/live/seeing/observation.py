@@ -25,8 +25,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from stream_app import wire
 from stream_app.errors import SettingsError
-from stream_app.events import segment
 from stream_app.live.children import Children
 from stream_app.live.seeing.broker_look import BrokerWatch
 from stream_app.live.seeing.metrics import ASSIGNED, DIRECTORY, PROCESS
@@ -122,7 +122,7 @@ class _OfChildren(Collector):
         for (name, code), count in self._children.codes().items():
             ends.add_metric((name, str(code)), count)
         build = GaugeMetricFamily("asmg_build_info", "This release.", labels=("version", "segments", "manifest"))
-        build.add_metric((version("asmg-stream"), str(segment.FORMAT), str(manifest.FORMAT)), 1)
+        build.add_metric((version("asmg-stream"), str(wire.FORMAT), str(manifest.FORMAT)), 1)
         return up, ends, build
 
 
