@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from stream_app.live.cluster.checks import Check
     from stream_app.live.cluster.roles import Role
 
-ROLES = ("worker", "subscriber", "producer", "operator")
+ROLES = ("worker", "subscriber", "histories", "producer", "operator")
 MILDEST_FIRST = (1, 4, 2, 3)
 """Exit codes: what may pass by itself, what a setting mends, what a person must decide."""
 

@@ -6,6 +6,8 @@
         model = subscriber.model                      # once a request: everything in it is of one version
         probabilities = model.score(user, items, history)
 
+Histories that are as fresh as the stream: `stream_app.subscriber.histories`.
+
 Needs numpy, msgpack, pydantic and, to follow a topic, kafka-python; nothing else, unless it is given something else to
 compute with (`serving`). For asyncio: `stream_app.subscriber.aio`, which is imported only where it is used.
 """

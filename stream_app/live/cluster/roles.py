@@ -13,12 +13,13 @@ from stream_app.broker import KafkaSettings
 from stream_app.broker.rights import Kind, Operation, Right
 from stream_app.live.cluster.topics import TopicSettings
 
-Role = Literal["worker", "subscriber", "producer", "operator"]
+Role = Literal["worker", "subscriber", "histories", "producer", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 MEANING: dict[Role, str] = {
     "worker": "asmg worker, status, record",
     "subscriber": "serving processes, asmg subscribe",
+    "histories": "serving processes with a HistoryFollower, beside their subscriber",
     "producer": "asmg produce, and whoever sends interactions",
     "operator": "asmg dead-letters list, show, redrive",
 }
@@ -38,6 +39,7 @@ def rights(role: Role, kafka: KafkaSettings, topics: TopicSettings, model: str) 
             ("transactional-id", transactions, ("Write",), "a version is one transaction"),
         ],
         "subscriber": [("topic", topics.models, ("Read",), "versions are read there")],
+        "histories": [("topic", topics.segments, ("Read",), "what users liked since the served version is read there")],
         "producer": [("topic", topics.interactions, ("Write",), "interactions are sent there")],
         "operator": [
             ("topic", topics.dead_letters, ("Read", "Write"), "letters are read, and closed when they are redriven"),
