@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from stream_app.dead_letters.sender import Message
+from stream_app.broker.sender import Message
 from stream_app.events.dead_letter import DeadLetter
 from stream_app.events.record import RecordSettings
 from stream_app.formats.messages import decoder

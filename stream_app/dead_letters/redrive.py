@@ -20,11 +20,11 @@ from contextlib import ExitStack
 from typing import NamedTuple, Self
 
 from stream_app.broker import preflight
+from stream_app.broker.sender import Message, Sender
 from stream_app.dead_letters.judge import EARLIER_RUN, ELSEWHERE, GONE, NOT_COLLECTED, Judge, Original, Outcome
 from stream_app.dead_letters.reading import LetterBox, Refused
 from stream_app.dead_letters.register import Letters
 from stream_app.dead_letters.run import Run
-from stream_app.dead_letters.sender import Message, Sender
 from stream_app.errors import BadInput, SettingsError
 from stream_app.events.dead_letter import LATE, REDRIVEN, DeadLetter, Origin
 from stream_app.live.cluster.ends import committed
@@ -54,7 +54,7 @@ class Redrive:
                 'only a run with "next-period" takes them: it begins with `asmg worker --new-run`',
             )
         self._settings = settings
-        needed = rights("operator", settings.kafka, settings.topics, settings.model)
+        needed = rights("redrive", settings.kafka, settings.topics, settings.model)
         preflight(settings.kafka, (), [] if dry_run else needed)
         with ExitStack() as stack:
             self._sender = None if dry_run else stack.enter_context(Sender(settings.kafka, transactional_id(settings)))

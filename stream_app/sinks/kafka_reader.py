@@ -46,7 +46,7 @@ class KafkaReader:
                         f"Kafka at {kafka.bootstrap} has no topic {topic}; create it (asmg topics create)"
                     )
                 self._consumer.assign([self._partition])
-                self._topic_id = self._id_of_topic()
+                self._topic_id = self.topic_id()
             except BaseException:
                 self._consumer.close()
                 raise
@@ -54,8 +54,8 @@ class KafkaReader:
     def begin(self, pin: Pin | None = None, has: str = "", whole: bool = False) -> None:
         """See `VersionReader.begin`: where the chunks of `pin` lay, then near the end (`near_end.py`)."""
         with reached(self._kafka, self._topic):
-            first, end = self._start(), self._end()
-            place = Beginning(first, first) if whole else beginning(self._between, first, end)
+            first, end = self.bounds()
+            place = Beginning(first, first) if whole else beginning(self.between, first, end)
             unwanted = pin is not None or place.newest == has
             start = place.behind_it if unwanted else place.with_newest
             self.whole, self.newest, self._at_start = not place.newest, place.newest, end
@@ -67,8 +67,8 @@ class KafkaReader:
 
     def poll(self, timeout: float) -> Iterator[Message]:
         """See `VersionReader.poll`. When the position is gone (retention, a topic made anew), it begins again."""
-        if self._at_start is None or self._id_of_topic() != self._topic_id:
-            self._topic_id = self._id_of_topic()
+        if self._at_start is None or self.topic_id() != self._topic_id:
+            self._topic_id = self.topic_id()
             self.begin()
         first, self._first = self._first, []
         yield from first
@@ -99,6 +99,26 @@ class KafkaReader:
         end = self._consumer.highwater(self._partition)
         return None if end is None else max(0, end - self._position())
 
+    def bounds(self) -> tuple[int, int]:
+        """Of what is committed now: the first offset there is, and the one behind the last. Raises KafkaError."""
+        return self._start(), self._end()
+
+    def between(self, start: int, stop: int) -> Iterator[Any]:
+        """Records from one offset up to the other. Raises KafkaTimeoutError when the broker does not give them."""
+        self._consumer.seek(self._partition, start)
+        heard = time.monotonic()
+        while self._position() < stop:
+            for record in self._consumer.poll(timeout_ms=500).get(self._partition, ()):
+                heard = time.monotonic()
+                if record.offset < stop:
+                    yield record
+            if time.monotonic() - heard > _SILENCE_SECONDS:
+                raise KafkaTimeoutError(f"offsets {start} to {stop} do not come")
+
+    def topic_id(self) -> object:
+        """Another one once the topic is deleted and made again: nothing else tells the two apart when it has grown."""
+        return self._consumer._cluster.topic_id(self._topic)
+
     def close(self) -> None:
         """See `VersionReader.close`."""
         self._consumer.close()
@@ -115,22 +135,6 @@ class KafkaReader:
             elif time.monotonic() - self._heard > _SILENCE_SECONDS:
                 self._start()
         return records
-
-    def _between(self, start: int, stop: int) -> Iterator[Any]:
-        """Records from one offset up to the other. Raises KafkaTimeoutError when the broker does not give them."""
-        self._consumer.seek(self._partition, start)
-        heard = time.monotonic()
-        while self._position() < stop:
-            for record in self._consumer.poll(timeout_ms=500).get(self._partition, ()):
-                heard = time.monotonic()
-                if record.offset < stop:
-                    yield record
-            if time.monotonic() - heard > _SILENCE_SECONDS:
-                raise KafkaTimeoutError(f"offsets {start} to {stop} do not come")
-
-    def _id_of_topic(self) -> object:
-        """Another one once the topic is deleted and made again: nothing else tells the two apart when it has grown."""
-        return self._consumer._cluster.topic_id(self._topic)
 
     def _position(self) -> int:
         """Beyond the last record there may be marks of transactions, which only the position tells."""

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from stream_app.errors import SchemaMismatch, VersionRejected
@@ -64,6 +64,14 @@ def beginning(between: Between, first: int, end: int) -> Beginning:
             return everything
         control = (there.key, there.value)
     return Beginning(hints.start, min(hints.looked, found.offset), control, digest)
+
+
+def manifests(between: Between, first: int, end: int) -> Iterator[Record]:
+    """The manifests in such a log, the newest first; of other records few are asked for, where there are hints."""
+    while (found := _newest_manifest(between, first, end)) is not None:
+        yield found
+        hints = Hints.of(found.headers or (), found.offset)
+        end = found.offset if hints is None else hints.first
 
 
 def _newest_manifest(between: Between, first: int, end: int) -> Record | None:

@@ -69,9 +69,9 @@ class FollowMessages:
 
     def _read(self, reader: VersionReader, timeout: float) -> Iterator[News]:
         for message in reader.poll(timeout):
-            before = self._assembler.pin
+            before = self._assembler.pinned_digest
             yield from self._taken(message)
-            if self._assembler.pin is not before:
+            if self._assembler.pinned_digest != before:
                 return self._turn(reader)
         if not self.caught_up and reader.behind() == 0:
             if not (reader.whole or self._is_there(reader)):
@@ -85,11 +85,9 @@ class FollowMessages:
         reader.begin(self._assembler.pin, self._had, whole)
 
     def _turn(self, reader: VersionReader) -> None:
-        """Something was pinned or unpinned: what is held back is wanted only if it is what is pinned."""
+        """Something was pinned or unpinned."""
         pin = self._assembler.pin
         self.pinned = None if pin is None else pin.version
-        if pin is not None and self._held is not None and self._held[1].digest != pin.digest:
-            self._held = None
         self._begin(reader)
 
     def _is_there(self, reader: VersionReader) -> bool:
@@ -125,14 +123,15 @@ class FollowMessages:
         if version is not None:
             assert self._assembler.served is not None
             self._held = version, self._assembler.served
-            if self.caught_up or self._assembler.pin is not None:
+            if self.caught_up:
                 yield from self._released()
 
     def _released(self) -> Iterator[News]:
-        """What is held back, ready to score: from now on versions arrive as they come."""
-        held, self._held = self._held, None
-        if held is None:
+        """What is held back, ready to score: from now on versions arrive as they come. While another one is pinned it
+        stays back, and is there when that is over."""
+        if self._held is None or self._assembler.pinned_digest not in ("", self._held[1].digest):
             return
+        held, self._held = self._held, None
         self.caught_up = True
         version, manifest = held
         try:

@@ -107,6 +107,11 @@ class Assembler:
         return self._succession.pin
 
     @property
+    def pinned_digest(self) -> str:
+        """Of the version that is pinned; "" when nothing is."""
+        return "" if self.pin is None else self.pin.digest
+
+    @property
     def sought(self) -> Pin | None:
         """The pin, as long as chunks of its version are still to come; None when it is served, or cannot be."""
         return self.pin if self.pin is not None and self.pin.version in self._held else None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from stream_app.cli import inspect
 from stream_app.cli.options import Commands
-from stream_app.cli.versions import diff, export, verify
+from stream_app.cli.versions import diff, export, pin, verify
 
-COMMANDS = (verify, diff, export)
+COMMANDS = (verify, diff, export, pin)
 """Each with `add(actions)`; in the order of the help."""
 
 
 def add(commands: Commands) -> None:
     """Add the group."""
-    versions = commands.add_parser("versions", help="look at model versions, compare, verify and export them")
+    versions = commands.add_parser("versions", help="look at model versions, compare, verify, export and pin them")
     actions = versions.add_subparsers(title="commands", metavar="COMMAND", required=True)
     inspect.add_looks(actions, inspect.versions, "versions", "model versions kept in the state directory")
     for one in COMMANDS:

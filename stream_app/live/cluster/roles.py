@@ -15,20 +15,22 @@ from stream_app.live.cluster.topics import TopicSettings
 
 Role = Literal["worker", "subscriber", "histories", "producer", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)
+Task = Literal["redrive", "pin"]
+"""What an operator does; each needs a part of the operator's rights."""
 
 MEANING: dict[Role, str] = {
     "worker": "asmg worker, status, record",
     "subscriber": "serving processes, asmg subscribe",
     "histories": "serving processes with a HistoryFollower, beside their subscriber",
     "producer": "asmg produce, and whoever sends interactions",
-    "operator": "asmg dead-letters list, show, redrive",
+    "operator": "asmg dead-letters list, show, redrive; asmg versions pin, unpin",
 }
 
 
-def rights(role: Role, kafka: KafkaSettings, topics: TopicSettings, model: str) -> list[Right]:
-    """What that role needs, in the order in which data flow."""
+def rights(who: Role | Task, kafka: KafkaSettings, topics: TopicSettings, model: str) -> list[Right]:
+    """What that role or task needs, in the order in which data flow."""
     transactions = kafka.our("transactional_id", model)
-    needed: dict[Role, list[tuple[Kind, str, tuple[Operation, ...], str]]] = {
+    needed: dict[Role | Task, list[tuple[Kind, str, tuple[Operation, ...], str]]] = {
         "worker": [
             ("topic", topics.interactions, ("Read",), "collect reads interactions"),
             ("topic", topics.segments, ("Read", "Write"), "collect writes segments, window reads them"),
@@ -41,7 +43,7 @@ def rights(role: Role, kafka: KafkaSettings, topics: TopicSettings, model: str) 
         "subscriber": [("topic", topics.models, ("Read",), "versions are read there")],
         "histories": [("topic", topics.segments, ("Read",), "what users liked since the served version is read there")],
         "producer": [("topic", topics.interactions, ("Write",), "interactions are sent there")],
-        "operator": [
+        "redrive": [
             ("topic", topics.dead_letters, ("Read", "Write"), "letters are read, and closed when they are redriven"),
             ("topic", topics.interactions, ("Read", "Write"), "originals are read, and redriven ones sent again"),
             ("topic", topics.segments, ("Read",), "what the newest run has read again is not redriven"),
@@ -49,8 +51,13 @@ def rights(role: Role, kafka: KafkaSettings, topics: TopicSettings, model: str) 
             ("group", kafka.our("window_group", model), ("Read",), "it names the newest run"),
             ("transactional-id", f"{transactions}-redrive", ("Write",), "redriving is one transaction"),
         ],
+        "pin": [
+            ("topic", topics.models, ("Read", "Write"), "what is pinned is looked at there, and said to subscribers"),
+            ("transactional-id", f"{transactions}-control", ("Write",), "of two operators one is let finish"),
+        ],
     }
-    return [Right(*right) for right in needed[role]]
+    needed["operator"] = needed["redrive"] + needed["pin"]
+    return [Right(*right) for right in needed[who]]
 
 
 def grant(right: Right, principal: str, bootstrap: str) -> str:
