@@ -13,6 +13,7 @@ PROOFS = (
     *("method_costs", "ablation", "regret"),
     *("kafka_equals_replay", "kafka_disorder", "malformed", "ingestion"),
     *("kills", "fencing", "disk", "security", "begin", "fresh_clone"),
+    "serving_latency",
 )
 
 

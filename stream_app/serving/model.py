@@ -81,7 +81,7 @@ class ServingModel:
         history: ids of items, most recent first; () says that there is none, None takes the version's own of that user.
         Raises ValueError on ids of another type.
         """
-        for_user, rows = self._for_user(user, history), self._items.of(items)
+        for_user, rows = self._for_user(user, history, items)
         if len(rows) <= BLOCK:
             return for_user.probabilities(for_user.order(rows))
         parts = [for_user.order(rows[begin : begin + BLOCK]) for begin in range(0, len(rows), BLOCK)]
@@ -106,7 +106,7 @@ class ServingModel:
         """
         if k < 0:
             raise ValueError(f"k is {k}, must be 0 or more")
-        for_user = self._for_user(user, history)
+        for_user, _ = self._for_user(user, history, ())
         without = np.unique(self._items.of(exclude))
         if among is None:
             rows, numbers = best(for_user.order, slice(1, len(self._items) + 1), k, without)
@@ -132,10 +132,11 @@ class ServingModel:
         """
         return self._by_blocks(self._network.logits, users, items, histories)
 
-    def _for_user(self, user: Any, history: Sequence[Any] | None) -> ForUser:
+    def _for_user(self, user: Any, history: Sequence[Any] | None, items: Ids) -> tuple[ForUser, Rows]:
+        """What scores for this user, and the rows of the items."""
         row = self._users.of([user])
-        recent = self._own_rows(row)[0] if history is None else self._items.of(history[:HISTORY])
-        return self._network.for_user(int(row[0]), recent)
+        recent, rows = self._items.of_both(() if history is None else history[:HISTORY], items)
+        return self._network.for_user(int(row[0]), self._own_rows(row)[0] if history is None else recent), rows
 
     def _among(self, among: Ids, exclude: Ids) -> tuple[Rows, list[Any]]:
         """The rows of `among`, rising, each once; and its ids that are not known and not excluded, all of row 0."""

@@ -43,6 +43,9 @@ class IntegerIds(IdRows):
     def __len__(self) -> int:
         return len(self._ids)
 
+    def _joined(self, first: Ids, second: Ids) -> Ids:
+        return np.concatenate((_integers(first), _integers(second)))
+
 
 class DenseIds(IntegerIds):
     """One subtraction and one read."""
@@ -71,7 +74,7 @@ class SparseIds(IntegerIds):
         wanted = _integers(ids)
         rows = self._slots.take(places(wanted.view(np.uint64), self._odd, len(self._slots)))
         there = self._ids.take(rows - 1, mode="clip") == wanted  # row 0 of an empty slot stays 0 whatever it meets
-        found: Rows = np.max(rows * there, axis=0).astype(np.int64)
+        found: Rows = np.maximum.reduce(rows * there, axis=0).astype(np.int64)
         return found
 
 

@@ -54,6 +54,7 @@ class EmbeddingMlpNetwork(NumpyNetwork):
         own = self._user.shape[1] + self._items.width
         self._of_user, self._of_item = weights[:own], np.ascontiguousarray(weights[own:].T)
         self._further = [(np.ascontiguousarray(w.T), b[:, None]) for w, b in self._layers[1:]]
+        self._widths = tuple(len(b) for _, b in self._layers)
 
     @staticmethod
     def check(specs: dict[str, TensorSpec], rows: Mapping[str, int]) -> None:
@@ -116,17 +117,17 @@ class EmbeddingMlpNetwork(NumpyNetwork):
 
     def _order(self, share: Floats, items: Rows | slice) -> Floats:
         count = items.stop - items.start if isinstance(items, slice) else len(items)
-        hidden = SCRATCH.floats("layer", len(share), count)
+        layers = SCRATCH.layers(self._widths, count)
         if self._first_layer is not None and isinstance(items, slice):
-            np.add(self._first_layer[:, items], share, out=hidden)
+            np.add(self._first_layer[:, items], share, out=layers[0])
         else:
-            np.matmul(self._of_item, self._items.of(items).T, out=hidden)
-            hidden += share
-        for layer, (weights, biases) in enumerate(self._further):
-            np.maximum(hidden, _ZERO, out=hidden)
-            hidden = np.matmul(weights, hidden, out=SCRATCH.floats(f"layer {layer}", len(weights), count))
-            hidden += biases
-        logits: Floats = hidden[0].copy()  # the scratch is another request's soon
+            np.dot(self._of_item, self._items.of(items).T, out=layers[0])
+            np.add(layers[0], share, out=layers[0])
+        for (weights, biases), inputs, outputs in zip(self._further, layers, layers[1:], strict=False):
+            np.maximum(inputs, _ZERO, out=inputs)
+            np.dot(weights, inputs, out=outputs)
+            np.add(outputs, biases, out=outputs)
+        logits: Floats = layers[-1][0].copy()  # the scratch is another request's soon
         return logits
 
 

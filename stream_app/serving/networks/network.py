@@ -15,6 +15,7 @@ from stream_app.versions.tensors import Array, TensorSpec
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
+_ONE = np.float32(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,5 +118,8 @@ def same_width(widths: set[int]) -> int:
 
 def sigmoid(logits: Floats) -> Floats:
     """1 / (1 + exp(-x)) in float32; a logit below -88 gives 0 (its exponential overflows, as it should)."""
+    found = np.negative(logits)
     with np.errstate(over="ignore"):
-        return np.float32(1) / (np.float32(1) + np.exp(-logits))
+        np.exp(found, out=found)
+    found += _ONE
+    return np.divide(_ONE, found, out=found)
