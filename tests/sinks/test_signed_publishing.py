@@ -11,12 +11,13 @@ from simulators import chain, envelope
 
 from stream_app.broker import KafkaSettings
 from stream_app.cli.main import main
+from stream_app.errors import SettingsError
 from stream_app.live.cluster.checks import of_worker
 from stream_app.live.worker_settings import WorkerSettings
 from stream_app.sinks.kafka import KafkaSink
 from stream_app.sinks.publish_settings import PublishSettings
 from stream_app.versions.audit import audited
-from stream_app.versions.signing import Keys
+from stream_app.versions.signing import Keys, Signer
 from stream_app.versions.stock import stock_of
 
 CHAIN = chain(3)
@@ -75,3 +76,20 @@ def test_a_key_that_was_pasted_into_the_settings_is_shown_by_no_command(
     assert "publish.signing_key" in said.err
     assert "***" in said.out
     assert body[:12] not in json.dumps(said)
+
+
+@pytest.mark.broker
+def test_without_its_key_nothing_is_sent_unsigned_and_with_it_again_the_version_goes_out(
+    broker: str, model_topic: str, tmp_path: Path
+) -> None:
+    pair = Pair(tmp_path, "ours")
+    sink = KafkaSink(KafkaSettings(broker, transactional_id=model_topic), model_topic, signer=Signer(str(pair.private)))
+    sink.open()
+    pair.private.rename(tmp_path / "away.pem")
+    with pytest.raises(SettingsError, match=r"ours\.pem is no file"):
+        sink.write(CHAIN[0], envelope())
+    assert list(sink.read()) == []
+    (tmp_path / "away.pem").rename(pair.private)
+    sink.write(CHAIN[0], envelope())
+    sink.close()
+    assert [one.problems for one in audited(stock_of(sink.read()), "default", Keys.of([pair.base64]))] == [()]
