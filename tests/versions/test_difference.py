@@ -19,12 +19,12 @@ def compared(first: ModelVersion, second: ModelVersion) -> tuple[dict[str, Growt
 
 
 def grown_by_two() -> tuple[ModelVersion, ModelVersion]:
-    """Users 3 -> 5, items stay; of the user table rows 1 and 3 have moved, by .25 and by -2."""
+    """Users 3 -> 5, items stay; of the user table rows 1 and 3 have moved, by -2 and by .25."""
     first = tiny_version(1)
     user, others = first.tensors["parameters.user"], {name: first.tensors[name] for name in first.tensors}
     moved = np.vstack([user, np.ones((2, 8), np.float32)])
-    moved[1, 0] += np.float32(0.25)
-    moved[3, 7] -= np.float32(2)
+    moved[1, 0] -= np.float32(2)
+    moved[3, 7] += np.float32(0.25)
     kept = {name: array for name, array in others.items() if not name.startswith(("vocabulary.", "parameters.user"))}
     return first, tiny_version(2, first.digest, users=(11, 7, 5, 1, 2), replaced={**kept, "parameters.user": moved})
 

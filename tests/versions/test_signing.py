@@ -193,6 +193,11 @@ def test_keys_are_read_from_files_and_from_base64_alike(ours: Pair) -> None:
     assert Keys.of([]) is None
 
 
+def test_a_key_with_a_character_too_many_is_none(ours: Pair) -> None:
+    with pytest.raises(SettingsError, match=r"subscriber\.keys: number 1 is no file that can be read, nor a key"):
+        Keys.of([ours.base64[:20] + "!" + ours.base64[20:]])
+
+
 def unfit(kind: str, folder: Path) -> bytes:
     """What may lie where a key should."""
     curve = generate_private_key(SECP256R1())
