@@ -13,7 +13,8 @@ def best(order: Callable[[Rows | slice], Floats], rows: Rows | slice, k: int, wi
     """The k of `rows` (rising) with the largest numbers, fewer if there are no more, best first; of equal ones the
     smaller row. With their numbers; what is not a number is never among them.
 
-    order: the numbers of some of the rows, at most `BLOCK` at a time. without: rows (rising) that do not count.
+    order: the numbers of some of the rows, at most `BLOCK` at a time. without: rows of a slice (rising) that do not
+    count.
     """
     start, stop = (rows.start, rows.stop) if isinstance(rows, slice) else (0, len(rows))
     found, numbers, least = np.zeros(0, np.int64), np.zeros(0, np.float32), -np.inf
@@ -21,8 +22,9 @@ def best(order: Callable[[Rows | slice], Floats], rows: Rows | slice, k: int, wi
         end = min(begin + BLOCK, stop)
         own = np.arange(begin, end) if isinstance(rows, slice) else rows[begin:end]
         block = order(slice(begin, end) if isinstance(rows, slice) else own)
-        if len(without):
-            block[np.isin(own, without, assume_unique=True)] = np.nan
+        if isinstance(rows, slice):
+            low, high = np.searchsorted(without, (begin, end))
+            block[without[low:high] - begin] = np.nan
         better = np.flatnonzero(block >= least)
         found, numbers = np.concatenate([found, own[better]]), np.concatenate([numbers, block[better]])
         if len(found) > 2 * k:

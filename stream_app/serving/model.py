@@ -31,6 +31,7 @@ from stream_app.versions.columns import HISTORY, ids_of_rows
 from stream_app.versions.model_version import ModelVersion
 from stream_app.versions.tensors import Array
 
+_NONE, _COLD = np.zeros(0, np.int64), np.zeros(1, np.int64)
 _PAIRS = 16_384  # at a time: keeps a million histories of 30 from becoming one array of 1 GB
 
 
@@ -111,8 +112,8 @@ class ServingModel:
         if among is None:
             rows, numbers = best(for_user.order, slice(1, len(self._items) + 1), k, without)
             return Recommended(self._ids(rows), for_user.probabilities(numbers))
-        rows, unknown = self._among(among, exclude)
-        rows, numbers = best(for_user.order, rows, k, without[without > 0])
+        rows, unknown = self._among(among, exclude, without)
+        rows, numbers = best(for_user.order, rows, k, _NONE)
         many = np.where(rows == 0, len(unknown), 1)  # they share a row
         rows, numbers = np.repeat(rows, many)[:k], np.repeat(numbers, many)[:k]
         known, cold = iter(self._ids(rows[rows > 0])), iter(unknown)
@@ -138,14 +139,14 @@ class ServingModel:
         recent, rows = self._items.of_both(() if history is None else history[:HISTORY], items)
         return self._network.for_user(int(row[0]), self._own_rows(row)[0] if history is None else recent), rows
 
-    def _among(self, among: Ids, exclude: Ids) -> tuple[Rows, list[Any]]:
-        """The rows of `among`, rising, each once; and its ids that are not known and not excluded, all of row 0."""
+    def _among(self, among: Ids, exclude: Ids, without: Rows) -> tuple[Rows, list[Any]]:
+        """The rows of `among` that are left, rising, each once; and its ids that are not known, which share row 0."""
         asked, excluded = self._items.of(among), set(exclude)
         given = among.tolist() if isinstance(among, np.ndarray) else among
         cold = dict.fromkeys(given[at] for at in np.flatnonzero(asked == 0).tolist())
         unknown = [id for id in cold if id not in excluded]
-        rows = np.unique(asked)
-        return rows if unknown else rows[rows > 0], unknown
+        known = np.setdiff1d(asked, np.append(without, 0))
+        return np.concatenate((_COLD, known)) if unknown else known, unknown
 
     def _ids(self, rows: Rows) -> list[Any]:
         return ids_of_rows("items", self.version.tensors, rows)
@@ -171,5 +172,5 @@ class ServingModel:
     def _own_rows(self, users: Rows) -> tuple[Rows, Rows]:
         """Item rows of the histories that the version has of these user rows, and where each one's begin."""
         if self._histories is None:
-            return np.zeros(0, np.int64), np.zeros(len(users) + 1, np.int64)
+            return _NONE, np.zeros(len(users) + 1, np.int64)
         return self._histories.rows(users)

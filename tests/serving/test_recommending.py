@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,28 +19,30 @@ TEXTS = tuple(f"item {number}" for number in ITEMS)
 CATEGORIES = tuple(tuple(sorted({number % 4, number % 3} - {0})) for number in ITEMS)
 
 
-def whole_numbers(replaced: Mapping[str, Any] | None = None, **arguments: Any) -> ModelVersion:
+def whole_numbers(**arguments: Any) -> ModelVersion:
     """A version with parameters of which every sum and product is exact, so that equal items tie exactly."""
     draw = np.random.default_rng(4)
-    version = tiny_version(replaced=replaced, **arguments)
+    version = tiny_version(**arguments)
     arrays = {name: array for name, array in version.tensors.items() if name.startswith("parameters.")}
     exact = {name: draw.integers(-1, 2, array.shape).astype(np.float32) for name, array in arrays.items()}
-    return tiny_version(replaced={**(replaced or {}), **exact}, **arguments)
+    return tiny_version(replaced=exact, **arguments)
 
 
-def factorized(**arguments: Any) -> ModelVersion:
+def factorized(**replaced: Any) -> ModelVersion:
+    draw = np.random.default_rng(5)
     layers = {f"parameters.{kind}{n}": None for kind in "wb" for n in (1, 2, 3)}
-    biases = {"user_bias": np.zeros((4, 1)), "item_bias": np.zeros((61, 1)), "bias": np.zeros(1)}
-    tensors = {f"parameters.{name}": array.astype(np.float32) for name, array in biases.items()}
+    shapes = {"user": (4, 8), "item": (61, 8), "user_bias": (4, 1), "item_bias": (61, 1), "bias": (1,)}
+    exact = {f"parameters.{name}": draw.integers(-1, 2, shape).astype(np.float32) for name, shape in shapes.items()}
+    tensors = layers | exact | {f"parameters.{name}": array for name, array in replaced.items()}
     learning = {"settings_digest": "0" * 64, "method": "iu", "base_model": "matrix-factorization"}
-    return whole_numbers(layers | tensors, learning=learning, **arguments)
+    return tiny_version(items=ITEMS, replaced=tensors, learning=learning)
 
 
 VERSIONS = {
     "embedding-mlp": whole_numbers(items=ITEMS),
     "string ids": whole_numbers(items=TEXTS),
     "categories": whole_numbers(items=ITEMS, categories=CATEGORIES),
-    "matrix-factorization": factorized(items=ITEMS),
+    "matrix-factorization": factorized(),
 }
 MODELS = {name: ServingModel(version) for name, version in VERSIONS.items()}
 
@@ -84,6 +87,76 @@ def test_blocks_do_not_show(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patched:
             patched.setattr("stream_app.serving.best.BLOCK", 4)
             assert MODELS[name].recommend(11, k, exclude=exclude).items == whole.items
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_what_is_too_large_to_be_kept_is_computed_when_asked_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_app.serving.networks.embedding_mlp.KEPT_BYTES", 0)
+    bare, kept, ids = ServingModel(VERSIONS[name]), MODELS[name], model_ids(name)
+    assert not [array for array in bare.derived.values() if array.dtype == np.float32]
+    for history in ((), ids[7:9], ids[50:54]):
+        np.testing.assert_array_equal(bare.score(7, ids, history), kept.score(7, ids, history))
+        np.testing.assert_array_equal(bare.logits([7], ids[:1], [history]), kept.logits([7], ids[:1], [history]))
+        assert bare.recommend(7, 20, history=history).items == kept.recommend(7, 20, history=history).items
+
+
+def test_what_another_process_has_derived_is_used_as_it_is() -> None:
+    other = ServingModel(tiny_version(items=ITEMS, seed=1)).derived
+    crossed = ServingModel(VERSIONS["embedding-mlp"], derived=other)
+    assert crossed.derived is other
+    assert (
+        crossed.recommend(11, 60).probabilities.tolist()
+        != MODELS["embedding-mlp"].recommend(11, 60).probabilities.tolist()
+    )
+    mapped = {name: array.view(np.memmap) for name, array in MODELS["string ids"].derived.items()}
+    model = ServingModel(VERSIONS["string ids"], derived=mapped)
+    assert model.recommend(11, 60).items == MODELS["string ids"].recommend(11, 60).items
+    assert type(model.score(11, TEXTS)) is np.ndarray
+
+
+def test_an_item_whose_probability_is_no_number_is_not_recommended() -> None:
+    biases = np.zeros((61, 1), np.float32)
+    biases[1], biases[2] = np.inf, -np.inf  # no version that was checked has these; sums that overflow do
+    rows = np.zeros((61, 8), np.float32)
+    rows[3] = np.float32(3e38)
+    users = np.tile(np.array([3, -3, 1, 0, 0, 0, 0, 0], np.float32), (4, 1))
+    own = {
+        "item": rows,
+        "item_bias": biases,
+        "user": users,
+        "user_bias": users[:, :1] * 0,
+        "bias": np.zeros(1, np.float32),
+    }
+    with np.errstate(over="ignore", invalid="ignore"):
+        model = ServingModel(factorized(**own))
+        assert np.isnan(model.score(11, [102])[0])
+        found = model.recommend(11, 100)
+    assert found.items == [100, *range(103, 160), 101]
+    assert found.probabilities[[0, 1, -1]].tolist() == [1.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("k", [-1, -100])
+def test_fewer_than_none_cannot_be_asked_for(k: int) -> None:
+    with pytest.raises(ValueError, match="k is"):
+        MODELS["embedding-mlp"].recommend(11, k)
+
+
+@pytest.mark.parametrize("asked", [{"among": ["a"]}, {"exclude": [1.5]}, {"history": ["a"]}, {"user": "a"}])
+def test_ids_of_another_type_are_refused_wherever_they_stand(asked: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="integers"):
+        MODELS["embedding-mlp"].recommend(**{"user": 11, "k": 3, **asked})
+
+
+def test_threads_do_not_meet_in_the_memory_that_is_reused() -> None:
+    model = MODELS["categories"]
+    wanted = {user: model.recommend(user, 60) for user in (11, 7, 5, 99)}
+
+    def right(user: int) -> bool:
+        found = [model.recommend(user, 60) for _ in range(200)]
+        return all((each.probabilities == wanted[user].probabilities).all() for each in found)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(right, wanted))
 
 
 def model_ids(name: str) -> Sequence[Any]:
