@@ -21,7 +21,8 @@ class FollowMessages:
 
     Until it has caught up with what was there when it began, the newest version so far is held back and the others are
     dropped, so that nobody is served what is known to be old; two models at most are in memory then, that one and the
-    one being assembled. When the connection is lost meanwhile, it is given out: an old version is better than none.
+    one being assembled. When the connection is lost meanwhile, it is given out: an old version is better than none. Not
+    so when it goes on after a restart, and there is one: what comes last may be that another is pinned.
 
     It begins anew when something is pinned or unpinned, and with everything that there is when what it was to find by
     a shorter way was not there. A pinned version that is not there either is told, and what is served stays.
@@ -42,7 +43,7 @@ class FollowMessages:
         self._open, self._model, self._serving = reader, model, serving
         self._assembler = Assembler(model, serving, max_bytes, keys)
         self._reader: VersionReader | None = None
-        self.caught_up = False
+        self.caught_up, self._resumed = False, False
         self._held: tuple[ModelVersion, Manifest] | None = None
         self._had = ""
         self._told: Pin | None = None
@@ -58,7 +59,8 @@ class FollowMessages:
             yield from self._read(self._reader, timeout)
             self.lag = self._reader.lag()
         except Exception:
-            yield from self._released()
+            if not self._resumed or self.caught_up:
+                yield from self._released()
             raise
         if self.caught_up:
             yield from self._released()
@@ -66,6 +68,7 @@ class FollowMessages:
     def resume(self, manifests: Iterable[Manifest]) -> None:
         """Goes on as if these had been served, oldest first, the last one still. Call it before the first `poll`."""
         self._assembler.resume(manifests)
+        self._resumed = True
 
     def _read(self, reader: VersionReader, timeout: float) -> Iterator[News]:
         for message in reader.poll(timeout):

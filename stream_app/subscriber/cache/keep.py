@@ -25,6 +25,7 @@ class KeepCache:
         """`cache` reads what `writer` writes; `inner` follows the place that is kept, and has not begun."""
         self._writer, self._cache, self._inner = writer, cache, inner
         self._begun = False
+        self.pinned: int | None = None
         self._waiting: Arrival | None = None
         self.refused: DiskRefuses | None = None
 
@@ -32,11 +33,6 @@ class KeepCache:
     def lag(self) -> int | None:
         """See `Following`."""
         return self._inner.lag
-
-    @property
-    def pinned(self) -> int | None:
-        """See `Following`."""
-        return self._inner.pinned if self._inner.caught_up else self._cache.pinned
 
     def poll(self, timeout: float) -> Iterator[News]:
         """See `Following.poll`."""
@@ -47,14 +43,21 @@ class KeepCache:
             yield self._kept(self._waiting)
         for news in self._inner.poll(timeout):
             yield self._kept(news) if isinstance(news, Arrival) else news
-        self._writer.tell(self.pinned)
+        self._heed()
 
     def close(self) -> None:
         """See `Following.close`."""
         self._inner.close()
 
+    def _heed(self) -> None:
+        """What is pinned is known when all has been read that was there; until then it is what the cache says."""
+        if self._inner.caught_up:
+            self.pinned = self._inner.pinned
+            self._writer.tell(self.pinned)
+
     def _restored(self) -> Iterator[News]:
         for news in self._cache.poll(0):
+            self.pinned = self._cache.pinned
             if isinstance(news, Arrival):
                 self._inner.resume([*self._writer.before(), news.manifest])
             if not isinstance(news, Stage):
@@ -62,10 +65,11 @@ class KeepCache:
 
     def _kept(self, arrival: Arrival) -> Arrival:
         self._waiting = arrival
+        pinned = self._inner.pinned
         try:
-            self._writer.write(arrival.model, arrival.manifest, self.pinned)
+            self._writer.write(arrival.model, arrival.manifest, pinned)
         except DiskRefuses as error:
             self.refused = error
             raise
-        self._waiting = self.refused = None
+        self._waiting, self.refused, self.pinned = None, None, pinned
         return arrival

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 from cache_helpers import CHAIN, SCORES, numbers, reader, served
-from simulators import MemoryReader, MemorySink, envelope, tiny_version
+from simulators import MemoryReader, MemorySink, envelope, pinned, tiny_version, unpinned
 
 from benchmarks.small_disk import small_disk
 from stream_app.errors import DigestMismatch, StaleEpoch, Unavailable, VersionRejected
 from stream_app.serving.computing import NumpyServing
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
-from stream_app.subscriber.cache import CacheWriter, KeepCache
+from stream_app.subscriber.cache import CacheWriter
+from stream_app.subscriber.cache.writer import read_current
 from stream_app.versions.messages import Message
 from stream_app.versions.model_version import ModelVersion
 
@@ -46,8 +47,15 @@ class Settings(SubscriberSettings):
 class Keeper:
     """A subscriber that keeps a cache, and what it was told."""
 
-    def __init__(self, subscriber: ModelSubscriber, keeping: KeepCache, refused: list[VersionRejected]) -> None:
-        self.subscriber, self.keeping, self.refused = subscriber, keeping, refused
+    def __init__(self, settings: Settings, writer: CacheWriter) -> None:
+        self.refused, self.swaps = list[VersionRejected](), list[int]()
+        self.keeping = settings.keeping(writer, NumpyServing())
+        self.subscriber = ModelSubscriber(
+            settings,
+            on_swap=lambda model: self.swaps.append(model.version.number),
+            on_refusal=self.refused.append,
+            following=self.keeping,
+        )
 
     def serves(self, number: int) -> None:
         """Now, or soon; so does the cache."""
@@ -57,12 +65,10 @@ class Keeper:
 
 @contextmanager
 def keeper(path: Path, place: Place) -> Iterator[Keeper]:
-    refused: list[VersionRejected] = []
-    settings = Settings(sink=place)
     with CacheWriter(path) as writer:
-        keeping = settings.keeping(writer, NumpyServing())
-        with ModelSubscriber(settings, on_refusal=refused.append, following=keeping) as subscriber:
-            yield Keeper(subscriber, keeping, refused)
+        one = Keeper(Settings(sink=place), writer)
+        with one.subscriber:
+            yield one
 
 
 def until(there: Callable[[], object]) -> None:
@@ -101,7 +107,7 @@ def test_started_again_it_serves_without_the_place_and_goes_on_when_that_is_back
         assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("0*/*")} == before, "nothing is written again"
         place.log += sent(CHAIN[3:4], epoch=2)
         one.serves(4)
-        assert (one.refused, one.subscriber.health().swaps) == ([], 2)
+        assert (one.refused, one.swaps) == ([], [3, 4])
     assert served(reader(tmp_path)) == 4
 
 
@@ -115,7 +121,97 @@ def test_started_again_beside_a_place_that_is_behind_it_does_not_go_back(tmp_pat
         one.serves(3)
         behind.log += sent(CHAIN[3:4], epoch=3)
         one.serves(4)
-        assert (one.refused, one.subscriber.health().swaps) == ([], 2)
+        assert (one.refused, one.swaps) == ([], [3, 4])
+
+
+def pinned_in(path: Path) -> int | None:
+    current = read_current(path)
+    return None if current is None else current.pinned
+
+
+def test_what_is_pinned_is_kept_so_also_after_a_restart_until_it_is_unpinned(tmp_path: Path) -> None:
+    place = Place()
+    with keeper(tmp_path, place) as one:
+        for version in CHAIN[:4]:
+            place.log += sent([version])
+            one.serves(version.number)
+        place.log += [pinned(CHAIN[2]), *sent(CHAIN[4:5])]
+        until(lambda: one.subscriber.health().version == 3)
+        assert one.subscriber.health().pinned == pinned_in(tmp_path) == served(reader(tmp_path)) == 3
+    place.away = True
+    with keeper(tmp_path, place) as one:
+        one.serves(3)
+        assert one.subscriber.health().pinned == pinned_in(tmp_path) == 3
+        place.away = False
+        until(lambda: one.subscriber.health().lag == 0)
+        assert one.subscriber.health().pinned == pinned_in(tmp_path) == 3
+        assert (set(one.swaps), one.refused) == ({3}, [])
+    place.log.append(unpinned())
+    with keeper(tmp_path, place) as one:
+        one.serves(5)
+        until(lambda: pinned_in(tmp_path) is None)
+        assert (one.subscriber.health().pinned, one.refused) == (None, [])
+    assert served(reader(tmp_path)) == 5
+
+
+class Torn(Place):
+    """A place whose first reader breaks down when it has given all but the last message."""
+
+    torn = False
+
+    def reader(self) -> MemoryReader:
+        if self.torn:
+            return super().reader()
+        self.torn, log = True, self.log
+
+        class Reader(MemoryReader):
+            def poll(self, timeout: float) -> Iterator[Message]:
+                yield from log[:-1]
+                raise Unavailable("torn away")
+
+        return Reader(self)
+
+
+def test_a_connection_lost_before_the_pin_is_read_again_serves_nothing_else(tmp_path: Path) -> None:
+    place, torn = Place(), Torn()
+    place.log += sent(CHAIN[:2])
+    with keeper(tmp_path, place) as one:
+        one.serves(2)
+        place.log.append(pinned(CHAIN[0]))
+        until(lambda: pinned_in(tmp_path) == 1)
+    torn.log += [*sent(CHAIN[:3]), pinned(CHAIN[0])]
+    with keeper(tmp_path, torn) as one:
+        until(lambda: one.subscriber.health().lag == 0)
+        assert (set(one.swaps), served(reader(tmp_path)), pinned_in(tmp_path)) == ({1}, 1, 1)
+
+
+def test_unpinned_it_goes_back_to_the_newest_that_it_had_although_it_was_started_again(tmp_path: Path) -> None:
+    place = Place()
+    place.log += sent(CHAIN[:2])
+    with keeper(tmp_path, place) as one:
+        one.serves(2)
+        place.log.append(pinned(CHAIN[0]))
+        until(lambda: pinned_in(tmp_path) == 1)
+    place.log.append(unpinned())
+    with keeper(tmp_path, place) as one:
+        one.serves(2)
+        assert one.refused == []
+    assert served(reader(tmp_path)) == 2
+
+
+def test_pinning_what_serves_already_is_told_to_readers(tmp_path: Path) -> None:
+    place = Place()
+    place.log += sent(CHAIN[:2])
+    with keeper(tmp_path, place) as one:
+        one.serves(2)
+        following = reader(tmp_path)
+        assert served(following) == 2
+        place.log.append(pinned(CHAIN[1]))
+        until(lambda: pinned_in(tmp_path) == 2)
+        assert (served(following), following.pinned) == (None, 2)
+        place.log.append(unpinned())
+        until(lambda: pinned_in(tmp_path) is None)
+        assert (served(following), following.pinned) == (None, None)
 
 
 @pytest.mark.parametrize(
