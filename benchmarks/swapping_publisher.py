@@ -56,11 +56,11 @@ def parameters(number: int) -> Arrays:
 
 
 def expected(arrays: Arrays, asked: Request) -> NDArray[np.float64]:
-    """Probabilities [CANDIDATES]: user, mean of the history's items and item, three layers, a sigmoid."""
+    """Probabilities [items]: user, mean of the history's items and item, three layers, a sigmoid."""
     exact = {name: array.astype(np.float64) for name, array in arrays.items()}
     items = exact["item"][asked.items + 1]
     common = np.concatenate([exact["user"][asked.user + 1], exact["item"][asked.history + 1].mean(axis=0)])
-    hidden = np.concatenate([np.tile(common, (CANDIDATES, 1)), items], axis=1) @ exact["w1"] + exact["b1"]
+    hidden = np.concatenate([np.tile(common, (len(items), 1)), items], axis=1) @ exact["w1"] + exact["b1"]
     hidden = np.maximum(hidden, 0) @ exact["w2"] + exact["b2"]
     logits = np.maximum(hidden, 0) @ exact["w3"] + exact["b3"]
     return 1 / (1 + np.exp(-logits[:, 0]))
