@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from stream_app.broker import KafkaSettings
 from stream_app.serving.computing import Serving
 from stream_app.sinks.directory import DirectorySink
 from stream_app.sinks.protocol import VersionSink
-from stream_app.subscriber.cache import CacheWriter, FollowCache, KeepCache
 from stream_app.subscriber.following import Following
 from stream_app.subscriber.messages import FollowMessages
 from stream_app.versions.assembler import MAX_BYTES
 from stream_app.versions.signing import Keys
+
+if TYPE_CHECKING:  # who needs no cache does not wait for it to be imported
+    from stream_app.subscriber.cache import CacheWriter, KeepCache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +65,15 @@ class SubscriberSettings(SubscriberPolicy):
         Raises SettingsError naming a key that is none.
         """
         if self.cache is not None:
+            from stream_app.subscriber.cache import FollowCache
+
             return FollowCache(self.cache, self.model, serving, Keys.of(self.keys))
         return self._messages(serving)
 
     def keeping(self, writer: CacheWriter, serving: Serving) -> KeepCache:
         """The topic or directory, while what arrives from there is kept in a cache. Raises as `following`."""
+        from stream_app.subscriber.cache import KeepCache
+
         kept = replace(self, cache=writer.path).following(serving)
         return KeepCache(writer, kept, self._messages(serving))
 
