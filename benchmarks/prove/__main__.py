@@ -14,6 +14,7 @@ PROOFS = (
     *("kafka_equals_replay", "kafka_disorder", "malformed", "ingestion"),
     *("kills", "fencing", "disk", "security", "begin", "fresh_clone"),
     "serving_latency",
+    *("swaps", "plain_install"),
 )
 
 
