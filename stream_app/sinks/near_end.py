@@ -54,7 +54,7 @@ def beginning(between: Between, first: int, end: int) -> Beginning:
     if found is None or hints is None or hints.start < first:
         return everything
     try:
-        digest = Manifest.unpack(found.value or b"").digest
+        manifest = Manifest.unpack(found.value or b"")
     except VersionRejected:
         return everything
     control = None
@@ -63,7 +63,9 @@ def beginning(between: Between, first: int, end: int) -> Beginning:
         if there is None or there.key != CONTROL_KEY or there.value is None:
             return everything
         control = (there.key, there.value)
-    return Beginning(hints.start, min(hints.looked, found.offset), control, digest)
+    # Where its chunks fill all offsets up to it, nobody has written in between, and none of them need be read.
+    alone = found.offset - hints.first == len(manifest.content.chunks) and hints.looked >= hints.first
+    return Beginning(hints.start, found.offset if alone else hints.start, control, manifest.digest)
 
 
 def manifests(between: Between, first: int, end: int) -> Iterator[Record]:

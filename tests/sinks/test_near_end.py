@@ -136,9 +136,16 @@ def unpin(log: Log) -> Message:
 def test_it_begins_with_the_first_chunk_of_the_newest_version() -> None:
     log = published(5)
     place = log.beginning()
-    assert place == (4 * (CHUNKS + 2), 5 * (CHUNKS + 2) - 2 - CHUNKS, None, CHAIN[4].digest)
+    assert place == (4 * (CHUNKS + 2), 5 * (CHUNKS + 2) - 2, None, CHAIN[4].digest)
     assert log.read <= 4
     assert log.learned(place) == (CHAIN[4].digest, None)
+
+
+def test_chunks_that_are_not_wanted_are_passed_over_only_where_nobody_has_written_in_between() -> None:
+    log = published(2)
+    log.publish(3, envelope(), operator=pin(log, CHAIN[0]))
+    place = log.beginning()
+    assert place.behind_it == place.with_newest
 
 
 def test_the_control_record_that_the_publisher_knew_comes_first_and_a_later_one_by_itself() -> None:
