@@ -48,6 +48,7 @@ class Operator:
         """signer: signs what is said; keys: of those whom subscribers believe. Raises Unavailable, AccessDenied."""
         self._kafka, self._topic, self._model, self._clock = kafka, topic, model, clock
         self._signer, self._keys, self._place = signer, keys, f"topic {topic}"
+        self._said: ControlRecord | None = None
         with ExitStack() as stack:
             self._sender = stack.enter_context(Sender(kafka, f"{kafka.our('transactional_id', model)}-control"))
             self._reader = stack.enter_context(closing(KafkaReader(kafka, topic)))
@@ -78,6 +79,7 @@ class Operator:
             record = self._signer.signed_control(record)
         self._check_signature(record)
         self._sender.transaction([Message(self._topic, 0, record.pack(), CONTROL_KEY)])
+        self._said = record
         return Said(record, before)
 
     def _check_signature(self, record: ControlRecord) -> None:
@@ -101,9 +103,10 @@ class Operator:
             return self._reader.bounds()
 
     def _holds(self) -> ControlRecord | None:
-        """The record with the largest serial that is there, whoever signed it: ours is to be above all."""
+        """The record with the largest serial that is there, whoever signed it: ours is to be above all. What we have
+        said ourselves readers may not see yet, since a commit is answered first."""
         first, end = self._bounds()
-        place, newest = beginning(self._between, first, end), None
+        place, newest = beginning(self._between, first, end), self._said
         values = [] if place.control is None else [place.control[1]]
         values += [record.value for record in self._between(place.behind_it, end) if record.key == CONTROL_KEY]
         for value in values:

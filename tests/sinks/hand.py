@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Self
 
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from simulators import envelope
 
 from stream_app.sinks.hints import Headers, Hints
@@ -22,6 +22,7 @@ class Hand:
         self.topic = topic
         self.producer = KafkaProducer(bootstrap_servers=broker, transactional_id=f"hand-{uuid.uuid4().hex}")
         self.producer.init_transactions()
+        self.reader = KafkaConsumer(bootstrap_servers=broker, group_id=None, isolation_level="read_committed")
         self.looked, self.control = 0, None
 
     def __enter__(self) -> Self:
@@ -29,6 +30,7 @@ class Hand:
 
     def __exit__(self, *error: object) -> None:
         self.producer.close(timeout=5)
+        self.reader.close()
 
     def send(self, messages: Iterable[Message], headers: Headers | None = None, end: str = "commit") -> list[int]:
         """One transaction, whose end is "commit", "abort" or "open"; the offsets. headers: of the last message."""
@@ -43,6 +45,7 @@ class Hand:
         offsets = [int(future.get(timeout=10).offset) for future in sent]
         if end != "open":
             {"commit": self.producer.commit_transaction, "abort": self.producer.abort_transaction}[end]()
+            self._settle(offsets[-1])
         return offsets
 
     def publish(self, version: ModelVersion, hints: Headers | None = None, sent: Envelope | None = None) -> list[int]:
@@ -54,7 +57,8 @@ class Hand:
         true = Hints(offsets[0], looked, self.control).headers()
         offsets.append(self._sent(manifest, true if hints is None else hints))
         self.producer.commit_transaction()
-        self.looked = offsets[-1] + 2  # behind the mark of the transaction
+        self._settle(offsets[-1])
+        self.looked = offsets[-1] + 2
         return offsets
 
     def say(self, message: Message) -> int:
@@ -67,6 +71,12 @@ class Hand:
         """Tombstones for it."""
         keys = [key for key, _ in version.messages(envelope())]
         self.send((key, None) for key in keys if manifest_too or Key.parse(key).chunk is not None)
+
+    def _settle(self, last: int) -> None:
+        """A commit is answered before readers see it: the broker puts its mark behind the records a moment later."""
+        place = TopicPartition(self.topic, 0)
+        while self.reader.end_offsets([place])[place] < last + 2:
+            pass
 
     def _sent(self, message: Message, headers: Headers) -> int:
         key, value = message
