@@ -9,7 +9,7 @@ instead of six or twelve numbers, which is most of the time; and what a user has
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Self
 
@@ -43,9 +43,10 @@ class EmbeddingMlpNetwork(NumpyNetwork):
     with categories, to one output."""
 
     def __init__(self, tensors: Mapping[str, Array], derived: Mapping[str, Array] | None = None) -> None:
+        kept = derived or {}
         self._tensors = tensors
-        self._user, self._items = np.asarray(tensors["parameters.user"]), ItemVectors(tensors, derived or {})
-        self._first_layer = (derived or {}).get(FIRST_LAYER)
+        self._user, self._items = np.asarray(tensors["parameters.user"]), ItemVectors(tensors, kept)
+        self._first_layer = np.asarray(kept[FIRST_LAYER]) if FIRST_LAYER in kept else None
         self._layers = [
             (np.asarray(tensors[f"parameters.w{n}"]), np.asarray(tensors[f"parameters.b{n}"]))
             for n in range(1, _layers(tensors) + 1)
@@ -78,13 +79,13 @@ class EmbeddingMlpNetwork(NumpyNetwork):
         found: dict[str, Array] = {}
         count, width = tensors["parameters.item"].shape
         if "parameters.category" in tensors and count * width * 4 <= KEPT_BYTES:
-            found[CATEGORY_MEANS] = ItemVectors(tensors, {}).category_means()
+            vectors = ItemVectors(tensors, {})
+            found[CATEGORY_MEANS] = np.concatenate([vectors.category_means(part) for part in _blocks(count)])
         outputs = tensors["parameters.w1"].shape[1]
         if count * outputs * 4 <= KEPT_BYTES:
             network = EmbeddingMlpNetwork(tensors, found)
             share = found[FIRST_LAYER] = np.empty((outputs, count), np.float32)
-            for begin in range(0, count, BLOCK):
-                part = slice(begin, min(begin + BLOCK, count))
+            for part in _blocks(count):
                 share[:, part] = network._of_item @ network._items.of(part).T
         return found
 
@@ -129,6 +130,10 @@ class EmbeddingMlpNetwork(NumpyNetwork):
             np.add(outputs, biases, out=outputs)
         logits: Floats = layers[-1][0].copy()  # the scratch is another request's soon
         return logits
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(begin, min(begin + BLOCK, count)) for begin in range(0, count, BLOCK))
 
 
 def _layers(names: Mapping[str, object]) -> int:

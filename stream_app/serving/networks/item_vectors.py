@@ -19,24 +19,18 @@ class ItemVectors:
     def __init__(self, tensors: Mapping[str, Array], derived: Mapping[str, Array]) -> None:
         self._items = np.asarray(tensors["parameters.item"])
         self._categories = tensors.get("parameters.category")
-        self._means = derived.get(CATEGORY_MEANS)
+        self._means = np.asarray(derived[CATEGORY_MEANS]) if CATEGORY_MEANS in derived else None
         if self._categories is not None:
             self._rows, self._offsets = tensors["item_categories.rows"], tensors["item_categories.offsets"]
         self.width = self._items.shape[1] * (1 if self._categories is None else 2)
 
-    def __len__(self) -> int:
-        return len(self._items)
-
     def of(self, rows: Rows | slice) -> Floats:
         """Of a slice without categories they are a view."""
         items: Floats = self._items[rows] if isinstance(rows, slice) else self._items.take(rows, axis=0)
-        return items if self._categories is None else np.concatenate([items, self._means_of(rows)], axis=1)
+        return items if self._categories is None else np.concatenate([items, self.category_means(rows)], axis=1)
 
-    def category_means(self) -> Floats:
-        """[items + 1, d]."""
-        return self._means_of(slice(0, len(self)))
-
-    def _means_of(self, rows: Rows | slice) -> Floats:
+    def category_means(self, rows: Rows | slice) -> Floats:
+        """[n, d] of rows, as they were kept or from the categories."""
         if self._means is not None:
             return self._means[rows]
         assert self._categories is not None
