@@ -54,7 +54,7 @@ def ids_from_tensors(table: str, tensors: Mapping[str, Array]) -> NDArray[Any]:
     if kind_of_ids(table, tensors) == "int":
         return tensors[f"vocabulary.{table}"]
     raw, offsets = tensors[f"vocabulary.{table}.bytes"].tobytes(), tensors[f"vocabulary.{table}.offsets"]
-    if not _rising(offsets, len(raw)):
+    if not rising(offsets, len(raw)):
         raise ValueError(f"vocabulary of {table}: offsets do not rise from 0 to the number of bytes")
     bounds = offsets.tolist()
     ids = np.empty(len(bounds) - 1, object)
@@ -100,7 +100,7 @@ def item_categories_from_tensors(tensors: Mapping[str, Array], categories: int) 
     Raises ValueError unless every item has rows of that vocabulary, none of them twice.
     """
     rows, offsets = tensors["item_categories.rows"], tensors["item_categories.offsets"]
-    if not _rising(offsets, len(rows)):
+    if not rising(offsets, len(rows)):
         raise ValueError("item_categories: offsets do not rise from 0 to the number of rows")
     if len(rows) and not 1 <= int(rows.min()) <= int(rows.max()) <= categories:
         raise ValueError(f"item_categories: rows from {rows.min()} to {rows.max()}, there are 1 to {categories}")
@@ -125,7 +125,7 @@ def check_histories(tensors: Mapping[str, Array], items: int) -> None:
     """Raises ValueError unless every user has at most `HISTORY` rows, of a vocabulary of so many items, and says of no
     more than these that they are the newest."""
     rows, offsets, newest = (tensors[f"histories.{name}"] for name in ("rows", "offsets", "newest"))
-    if not _rising(offsets, len(rows)):
+    if not rising(offsets, len(rows)):
         raise ValueError("histories: offsets do not rise from 0 to the number of rows")
     if len(rows) and not 1 <= int(rows.min()) <= int(rows.max()) <= items:
         raise ValueError(f"histories: rows from {rows.min()} to {rows.max()}, there are 1 to {items}")
@@ -136,11 +136,6 @@ def check_histories(tensors: Mapping[str, Array], items: int) -> None:
         raise ValueError("histories: a user has fewer rows than are said to be the newest")
 
 
-def distinct(ids: NDArray[Any]) -> bool:
-    """Whether no id stands twice."""
-    return len(set(ids.tolist())) == len(ids) if ids.dtype == object else len(np.unique(ids)) == len(ids)
-
-
-def _rising(offsets: Array, end: int) -> bool:
+def rising(offsets: Array, end: int) -> bool:
     """Whether the offsets go from 0 to `end` and never back."""
     return len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == end and not np.any(offsets[1:] < offsets[:-1])

@@ -13,10 +13,9 @@ from stream_app.errors import SchemaMismatch
 from stream_app.versions.columns import (
     HISTORIES_UNTIL,
     check_histories,
-    distinct,
-    ids_from_tensors,
     item_categories_from_tensors,
 )
+from stream_app.versions.distinct import check_ids
 from stream_app.versions.manifest import Content
 from stream_app.versions.model_version import ModelVersion
 from stream_app.versions.tensors import Array, TensorSpec
@@ -63,7 +62,7 @@ def check_values(version: ModelVersion) -> None:
         if array.dtype.kind == "f" and not _finite(array.reshape(-1)):
             raise SchemaMismatch(version.number, f"tensor {name} has values that are not finite")
     try:
-        sizes = {column: _checked_ids(column, version) for column in _vocabularies(version.content)}
+        sizes = {column: check_ids(column, version.tensors) for column in _vocabularies(version.content)}
         if "categories" in sizes:
             item_categories_from_tensors(version.tensors, sizes["categories"])
         if version.content.format == 3:
@@ -91,14 +90,6 @@ def _vocabularies(content: Content) -> dict[str, str]:
     """The type of the ids of each vocabulary: "users" and "items", maybe "categories"."""
     named: dict[str, str | None] = content.vocabulary.model_dump()
     return {column: kind for column, kind in named.items() if kind is not None}
-
-
-def _checked_ids(column: str, version: ModelVersion) -> int:
-    """How many ids a vocabulary has. Raises ValueError unless they are different ids."""
-    ids = ids_from_tensors(column, version.tensors)
-    if not distinct(ids):
-        raise ValueError(f"vocabulary of {column} has the same id twice")
-    return len(ids)
 
 
 def _vocabulary_size(specs: dict[str, TensorSpec], column: str, kind: str) -> int:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.serving.ids.slots import BLOCK, filled, multipliers, places
-from stream_app.serving.ids.utf8 import SHORT, Keys, Texts
 from stream_app.serving.ids.vocabulary import IdRows, Ids
 from stream_app.serving.networks.network import Rows
 from stream_app.versions.tensors import Array
+from stream_app.versions.utf8 import SHORT, Keys, Texts
 
 
 def derived_from_texts(table: str, tensors: Mapping[str, Array], seed: str) -> dict[str, Array]:

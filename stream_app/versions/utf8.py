@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.serving.networks.network import Rows
-
 Keys = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
+Places = NDArray[np.int64]
 
 SHORT = 64
 """Bytes of a string that are handled as words, with those of all others; of longer ones the rest is handled alone."""
@@ -24,13 +23,13 @@ class Texts(NamedTuple):
     from `split` on, and `SHORT` zeros, so that one may read on behind the last string."""
 
     raw: Bytes
-    starts: Rows
-    lengths: Rows
+    starts: Places
+    lengths: Places
     split: int
     tail: Bytes
 
     @staticmethod
-    def between(raw: Bytes, starts: Rows, ends: Rows) -> Texts:
+    def between(raw: Bytes, starts: Places, ends: Places) -> Texts:
         """From each start to its end."""
         split = max(len(raw) - SHORT, 0)
         return Texts(raw, starts, ends - starts, split, np.concatenate((raw[split:], np.zeros(SHORT, np.uint8))))
@@ -46,7 +45,7 @@ class Texts(NamedTuple):
         np.add(ends[:-1], 1, out=starts[1:])
         return Texts.between(raw, starts, ends)
 
-    def select(self, which: Rows | slice) -> Texts:
+    def select(self, which: Places | slice) -> Texts:
         """Some of them."""
         return self._replace(starts=self.starts[which], lengths=self.lengths[which])
 
@@ -78,7 +77,7 @@ class Texts(NamedTuple):
         keys: Keys = words @ factors[: words.shape[1]]
         keys += self.lengths.view(np.uint64) * factors[-1]
         for at in self._long(words):
-            digest = hashlib.blake2b(self._bytes(at), digest_size=8, key=factors.tobytes()[:64]).digest()
+            digest = hashlib.blake2b(self.bytes(at), digest_size=8, key=factors.tobytes()[:64]).digest()
             keys[at : at + 1] += np.frombuffer(digest, np.uint64)
         return keys
 
@@ -87,13 +86,14 @@ class Texts(NamedTuple):
         same: NDArray[np.bool_] = (words == others.words(words.shape[1])).all(axis=1)
         same &= self.lengths == others.lengths
         for at in self._long(words):
-            same[at] = self._bytes(at) == others._bytes(at)
+            same[at] = self.bytes(at) == others.bytes(at)
         return same
 
     def _long(self, words: Keys) -> list[int]:
         return np.flatnonzero(self.lengths > SHORT).tolist() if 8 * words.shape[1] == SHORT else []
 
-    def _bytes(self, at: int) -> bytes:
+    def bytes(self, at: int) -> bytes:
+        """Of one string."""
         return self.raw[self.starts[at] : self.starts[at] + self.lengths[at]].tobytes()
 
 
