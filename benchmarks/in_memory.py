@@ -48,6 +48,7 @@ STREAMS = (Stream("movietweetings_100k", 0), Stream("yelp2019", 1), Stream("glob
 class Learned:
     """A period that was learned. seconds: of each stage by its name."""
 
+    interactions: Interactions
     state: LearnerState
     outcome: Outcome
     seconds: Mapping[str, float]
@@ -77,7 +78,7 @@ def learned(periods: Sequence[Interactions], settings: LearningSettings) -> Iter
         watch = Stopwatch()
         state, outcome = learn(state, interactions, number, settings, Observer(watch))
         watch("")
-        yield Learned(state, outcome, watch.seconds)
+        yield Learned(interactions, state, outcome, watch.seconds)
 
 
 def last_means(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:

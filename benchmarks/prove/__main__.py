@@ -10,7 +10,7 @@ from benchmarks.machine import write_result
 
 PROOFS = (
     *("exactness", "no_leak", "errors", "transport", "subscriber_scores", "quality", "bars", "audience"),
-    *("method_costs", "ablation", "regret"),
+    *("method_costs", "ablation", "regret", "histories"),
     *("kafka_equals_replay", "kafka_disorder", "malformed", "ingestion"),
     *("kills", "fencing", "disk", "security", "begin", "fresh_clone"),
     "serving_latency",
