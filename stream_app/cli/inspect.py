@@ -144,6 +144,7 @@ def versions(directory: Path) -> list[Row]:
                 "method": entry.content.learning.get("method"),
                 "published": entry.published,
                 "bytes": entry.bytes,
+                "histories_bytes": entry.content.histories_size,
                 "late": entry.sources.late,
                 **entry.content.model_dump(exclude={"format", "version", "chunks"}),
             }

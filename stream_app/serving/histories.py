@@ -44,7 +44,7 @@ class VersionHistories:
         """
         before = np.maximum(users - 1, 0)
         begins = self._offsets[before]
-        lengths = np.where(users > 0, self._offsets[before + (users > 0)] - begins, 0)
+        lengths = self._offsets[before + (users > 0)] - begins
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         at = np.repeat(begins - offsets[:-1], lengths) + np.arange(offsets[-1])
         return self._rows[at].astype(np.int64), offsets

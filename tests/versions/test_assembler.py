@@ -337,6 +337,7 @@ UNFIT_HISTORIES: dict[str, dict[str, Any]] = {
     "newest of 64 bits": {"histories.newest": np.array([0, 0, 0])},
     "offsets of fewer users": {"histories.offsets": np.array([0, 3, 33])},
     "newest of more users": {"histories.newest": np.zeros(4, np.uint8)},
+    "all of fewer users": {"histories.offsets": np.array([0, 3, 33]), "histories.newest": np.zeros(2, np.uint8)},
     "offsets go back": {"histories.offsets": np.array([0, 3, 2, 33])},
     "offsets end early": {"histories.offsets": np.array([0, 3, 3, 32])},
     "offsets wrap around": {"histories.offsets": np.array([0, 2**63 - 1, -2, 33])},

@@ -74,6 +74,7 @@ def _facts(kept: Kept) -> dict[str, Row]:
             "format": content.format,
             **period,
             "bytes": content.size,
+            "histories_bytes": content.histories_size,
         },
         "settings": dict(content.learning),
         "machine": dict(content.machine),

@@ -13,7 +13,7 @@ class HistorySettings:
 
     clock_skew: seconds by which event times may be ahead of the broker's clock (`records.max_clock_skew` says what the
     worker takes); a follower begins to read that much earlier. max_rows: of all users together, 30 of each at most;
-    about 120 bytes a row. poll: seconds to wait for messages at a time, also how long a stop may take. Raises
+    130 to 250 bytes a row. poll: seconds to wait for messages at a time, also how long a stop may take. Raises
     ValueError.
     """
 
