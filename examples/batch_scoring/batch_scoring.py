@@ -1,0 +1,110 @@
+"""Scores a Parquet file of pairs with one model version: a part for each row group, and goes on where it was stopped.
+
+    python -m examples.batch_scoring.batch_scoring pairs.parquet scored --cache CACHE
+    python -m examples.batch_scoring.batch_scoring pairs.parquet scored --directory run/versions
+
+`scored/` gets part-00000.parquet, ...: the columns of the pairs and `probability`. Each part is written aside and
+renamed, and carries the digest of the version in its metadata, so that one run never mixes two versions. Exit codes:
+0 done, 2 wrong arguments or columns, 3 the parts that are there come from another version, 4 no version in time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from numpy.typing import NDArray
+from rich.progress import track
+
+from stream_app.errors import AsmgError, BadInput, IncompatibleState
+from stream_app.serving.model import ServingModel
+from stream_app.subscriber import ModelSubscriber, SubscriberSettings
+
+DIGEST = b"asmg.version"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        with ModelSubscriber(SubscriberSettings(cache=given.cache, directory=given.directory)) as subscriber:
+            model = subscriber.wait(given.timeout)  # one version for all of it, whatever comes meanwhile
+        parts = score_file(given.pairs, given.scored, model)
+        for _ in track(parts, "scoring", total=parquet.ParquetFile(given.pairs).num_row_groups):
+            pass
+    except AsmgError as error:
+        print(f"batch_scoring: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def score_file(pairs: Path, scored: Path, model: ServingModel) -> Iterator[Path]:
+    """Writes the parts that are missing; yields the path of every part, in order.
+
+    Raises BadInput (no such file or column, ids of another type), IncompatibleState (parts of another version).
+    """
+    try:
+        source = parquet.ParquetFile(pairs)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BadInput(pairs, str(error), "give a Parquet file with columns user_id and item_id") from error
+    if missing := {"user_id", "item_id"} - set(source.schema_arrow.names):
+        raise BadInput(pairs, f"has no column {min(missing)}", "it needs user_id and item_id")
+    scored.mkdir(parents=True, exist_ok=True)
+    _check_parts(scored, model)
+    for group in range(source.num_row_groups):
+        part = scored / f"part-{group:05d}.parquet"
+        if not part.exists():
+            _write(part, _with_probabilities(source.read_row_group(group), model, pairs, group), model)
+        yield part
+
+
+def _check_parts(scored: Path, model: ServingModel) -> None:
+    for part in sorted(scored.glob("part-*.parquet")):
+        digest = (parquet.read_schema(part).metadata or {}).get(DIGEST, b"none").decode()
+        if digest != model.version.digest:
+            raise IncompatibleState(
+                f"{part} was scored with version {digest[:12]}, {model.version.digest[:12]} is served now; name another "
+                "directory, or remove the parts"
+            )
+
+
+def _with_probabilities(table: pa.Table, model: ServingModel, pairs: Path, group: int) -> pa.Table:
+    try:
+        probabilities = model.score_pairs(_ids(table["user_id"]), _ids(table["item_id"]))
+    except ValueError as error:
+        raise BadInput(pairs, f"row group {group}: {error}", "give the ids as the model knows them") from error
+    return table.append_column("probability", pa.array(probabilities))
+
+
+def _ids(column: pa.ChunkedArray) -> NDArray[np.generic]:
+    """int64, or `str` objects. Raises ValueError when one is missing."""
+    if column.null_count:
+        raise ValueError(f"{column.null_count} ids are missing")
+    found: NDArray[np.generic] = column.to_numpy()
+    return found
+
+
+def _write(part: Path, table: pa.Table, model: ServingModel) -> None:
+    aside = part.with_name(f".{part.name}")
+    parquet.write_table(table.replace_schema_metadata({DIGEST: model.version.digest.encode()}), aside)
+    aside.rename(part)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="batch_scoring", description="Score the pairs of a Parquet file.")
+    parser.add_argument("pairs", type=Path, help="Parquet file with columns user_id and item_id")
+    parser.add_argument("scored", type=Path, help="directory for the parts; the same command goes on where it stopped")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--cache", type=Path, help="what `asmg subscribe --cache` fills")
+    source.add_argument("--directory", type=Path, help="versions of a replay")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for a version")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
