@@ -68,8 +68,8 @@ def _check_parts(scored: Path, model: ServingModel) -> None:
         digest = (parquet.read_schema(part).metadata or {}).get(DIGEST, b"none").decode()
         if digest != model.version.digest:
             raise IncompatibleState(
-                f"{part} was scored with version {digest[:12]}, {model.version.digest[:12]} is served now; name another "
-                "directory, or remove the parts"
+                f"{part} was scored with version {digest[:12]}, and {model.version.digest[:12]} is served now; name "
+                "another directory, or remove the parts"
             )
 
 

@@ -8,18 +8,16 @@ new version has been warmed up; a process is ready when it serves, and says so a
 version that it comes from.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from examples.serving_fastapi import metrics
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from examples.serving_fastapi import metrics
 from stream_app.errors import StaleModel
 from stream_app.serving.model import ServingModel
 from stream_app.settings.load import load
@@ -72,12 +70,11 @@ def make_app(settings: SubscriberSettings | None = None) -> FastAPI:
         model: Serving,
         user: str,
         k: Annotated[int, Query(ge=1, le=1000)] = 10,
-        exclude: Annotated[list[str], Query()] = [],  # noqa: B006: FastAPI copies it
+        exclude: Annotated[tuple[str, ...], Query()] = (),
     ) -> dict[str, Any]:
         content = model.version.content
-        best = model.recommend(
-            typed(user, content.vocabulary.users), k, exclude=[typed(item, content.vocabulary.items) for item in exclude]
-        )
+        never = [typed(item, content.vocabulary.items) for item in exclude]
+        best = model.recommend(typed(user, content.vocabulary.users), k, exclude=never)
         return {"version": content.version, "items": best.items, "probabilities": best.probabilities.tolist()}
 
     @app.post("/score")

@@ -126,6 +126,7 @@ class ModelSubscriber:
                 digest=served.model.version.digest if served else "",
                 run=served.manifest.envelope.run if served else "",
                 epoch=served.manifest.envelope.epoch if served else 0,
+                source_offsets=served.manifest.envelope.source_offsets if served else {},
                 times=served.manifest.envelope.times if served else {},
                 age=served.age(now) if served else None,
                 since_swap=max(0.0, now - served.since) if served else None,
