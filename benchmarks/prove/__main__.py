@@ -13,8 +13,7 @@ PROOFS = (
     *("method_costs", "ablation", "regret", "histories"),
     *("kafka_equals_replay", "kafka_disorder", "malformed", "ingestion"),
     *("kills", "fencing", "disk", "security", "begin", "fresh_clone"),
-    "serving_latency",
-    *("swaps", "plain_install"),
+    *("serving_latency", "swaps", "plain_install", "http_load"),
 )
 
 
