@@ -12,7 +12,7 @@ PROOFS = (
     *("exactness", "no_leak", "errors", "transport", "subscriber_scores", "quality", "bars", "audience"),
     *("method_costs", "ablation", "regret", "histories"),
     *("kafka_equals_replay", "kafka_disorder", "malformed", "ingestion"),
-    *("kills", "fencing", "disk", "security", "begin", "fresh_clone"),
+    *("kills", "fencing", "disk", "security", "begin", "lies", "fresh_clone"),
     *("serving_latency", "swaps", "plain_install", "http_load"),
 )
 

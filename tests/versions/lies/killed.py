@@ -66,7 +66,7 @@ def subscribe(bootstrap: str, topic: str, model: str, messages: int, version: in
         if taken == messages:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    FollowMessages._taken = counted  # type: ignore[method-assign]
+    FollowMessages._taken = counted
     with ModelSubscriber(SubscriberSettings(KafkaSettings(bootstrap), topic, model, poll=0.05)) as subscriber:
         subscriber.wait(60, version)
 

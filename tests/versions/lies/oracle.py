@@ -3,6 +3,7 @@
 1. Only a version that its publisher really published, with every byte of it.
 2. Only when its manifest and each of its chunks have been sent, undamaged, under their own keys.
 3. Each once, and never backwards: not in numbers within a run, not in epochs.
+4. Where an operator has pinned one, that one and no other, backwards or not.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from simulators import envelope
 
 from stream_app.serving.model import ServingModel
 from stream_app.versions.manifest import Envelope
@@ -32,9 +32,8 @@ class Published:
     answers: bytes
 
     @staticmethod
-    def of(version: ModelVersion, run: str, epoch: int) -> Published:
+    def of(version: ModelVersion, sent: Envelope) -> Published:
         """Its answers are those of the version as it was built, before any of it travelled."""
-        sent = envelope(epoch, run)
         return Published(version, sent, tuple(version.messages(sent)), _first_answers(version))
 
 
@@ -65,14 +64,21 @@ class Oracle:
         """These go out."""
         self._sent.update(messages)
 
-    def check(self, model: ServingModel, before: str) -> None:
-        """Fails unless `model` may be served after the version of digest `before` ("" for none)."""
+    def went_out(self, one: Published) -> bool:
+        """Whether every message of it was sent, in whatever order."""
+        return self._sent.issuperset(one.messages)
+
+    def check(self, model: ServingModel) -> None:
+        """Fails unless somebody published just this (rules 1 and 2)."""
         digest = model.version.digest
         sendings = self.published.get(digest, [])
         assert sendings, f"version {model.version.number} ({digest}) was never published"
-        assert any(self._sent.issuperset(one.messages) for one in sendings), f"{digest} was never sent as a whole"
+        assert any(map(self.went_out, sendings)), f"{digest} was never sent as a whole"
         assert model.version.content_bytes == sendings[0].version.content_bytes
         for name, array in sendings[0].version.tensors.items():
             np.testing.assert_array_equal(model.version.tensors[name], array, strict=True)
         assert answers(model) == sendings[0].answers
-        assert not before or self._order.index(before) < self._order.index(digest), f"{before} is newer than {digest}"
+
+    def further(self, digest: str, before: str) -> bool:
+        """Whether the publisher wanted this one served after `before` ("" for none)."""
+        return not before or self._order.index(before) < self._order.index(digest)

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from oracle import Oracle, Published
 from place import Place, PlaceSettings
-from simulators import tiny_version
+from simulators import envelope, tiny_version
 
 from stream_app.errors import VersionRejected
 from stream_app.serving.model import ServingModel
 from stream_app.subscriber import ModelSubscriber
 from stream_app.subscriber.messages import FollowMessages
+from stream_app.versions.manifest import Envelope
 from stream_app.versions.messages import Message
 from stream_app.versions.model_version import ModelVersion
 
@@ -48,6 +49,7 @@ class Scene(RuleBasedStateMachine):
     """One sequence of steps; `tally` counts them."""
 
     poll = 0.0
+    keys: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class Scene(RuleBasedStateMachine):
         self.leave()
         self.swaps, self.checked, self.served = list[ServingModel](), 0, ""
         self.place.all_taken = False
-        settings = PlaceSettings(place=self.place, max_bytes=BOUND, poll=self.poll)
+        settings = PlaceSettings(place=self.place, max_bytes=BOUND, poll=self.poll, keys=self.keys)
         self.subscriber = ModelSubscriber(settings, on_swap=self.swaps.append, on_refusal=refused)
         return self.subscriber
 
@@ -84,6 +86,10 @@ class Scene(RuleBasedStateMachine):
     def leave(self) -> None:
         """The process is gone."""
 
+    def signed(self, version: ModelVersion, sent: Envelope) -> Envelope:
+        """The envelope as the honest publisher sends it."""
+        return sent
+
     def send(self, messages: Iterable[Message]) -> None:
         sent = list(messages)
         self.oracle.hears(sent)
@@ -92,7 +98,8 @@ class Scene(RuleBasedStateMachine):
     def next_one(self) -> Published:
         """The version that the honest publisher makes next, and wants served."""
         self.number += 1
-        one = Published.of(version_of(self.run, self.number), self.run_name, self.epoch)
+        version = version_of(self.run, self.number)
+        one = Published.of(version, self.signed(version, envelope(self.epoch, self.run_name)))
         self.oracle.publishes(one)
         self.history.append(one)
         return one
@@ -119,7 +126,8 @@ class Scene(RuleBasedStateMachine):
             return
         self.listen()
         for model in self.swaps[self.checked :]:
-            self.oracle.check(model, self.served)
+            self.oracle.check(model)
+            self.check_order(model.version.digest)
             self.served = model.version.digest
             tally["versions served"] += 1
         self.checked = len(self.swaps)
@@ -128,6 +136,9 @@ class Scene(RuleBasedStateMachine):
         following = self.subscriber._following
         assert isinstance(following, FollowMessages)
         assert following._assembler.held_bytes <= BOUND
+
+    def check_order(self, digest: str) -> None:
+        assert self.oracle.further(digest, self.served), f"{self.served} is newer than {digest}"
 
     def teardown(self) -> None:
         """Whatever was said: it is current again with the next whole version."""

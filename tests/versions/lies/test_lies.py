@@ -7,7 +7,7 @@ import logging
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
-from machine import LyingPublisher
+from operated import Operated, Signed
 from scene import Scene
 
 from stream_app.subscriber import ModelSubscriber
@@ -26,10 +26,14 @@ def run(machine: type[Scene], sequences: int, steps: int) -> None:
 
 
 def test_whatever_is_said_only_whole_published_versions_are_served_and_the_next_one_at_once() -> None:
-    run(LyingPublisher, sequences=1_000, steps=6)
+    run(Operated, sequences=700, steps=6)
 
 
-class InAThread(LyingPublisher):
+def test_with_keys_nothing_that_is_not_signed_changes_anything() -> None:
+    run(Signed, sequences=300, steps=6)
+
+
+class InAThread(Operated):
     """The subscriber reads in its own thread, as in a serving process."""
 
     poll = 0.002
