@@ -35,6 +35,8 @@ state_directory = "{state}"
 bootstrap = "{bootstrap}"
 [periods]
 count = {count}
+[publish]
+keep = 0
 [learning]
 pretrain = {pretrain}
 passes = 2

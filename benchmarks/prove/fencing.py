@@ -45,6 +45,8 @@ partitions = 4
 [periods]
 by = "count"
 count = {count}
+[publish]
+keep = 0
 [learning]
 seed = {seed}
 pretrain = {pretrain}

@@ -32,6 +32,8 @@ partitions = 4
 [periods]
 by = "count"
 count = {count}
+[publish]
+keep = 0
 [learning]
 pretrain = {pretrain}
 negatives = 1

@@ -3,19 +3,20 @@
 1. A version is one transaction: chunks, then the manifest. Readers are read-committed, so half a version is never seen.
 2. The transactional id is one for each model (`kafka.transactional_id`): whoever opens it last is the publisher, the
    broker itself fences the others. So it is opened only when there is something to send, and only if `permit` allows.
-3. At most four chunks are under way, because the client's own buffer has no bound.
+3. At most four chunks are under way (`Transaction`).
 4. A publisher that the broker has fenced is over (Fenced) until the next `open`. After any other trouble the producer
    is given up, and the next `write` opens a new one and looks at the topic first: what was committed although the
    answer got lost, or what another publisher has sent meanwhile, is compared and not sent again.
 5. Versions that are missing on the topic (it was trimmed, or made anew) are not sent again: the event
    `versions-missing` says so, and the next version goes out.
+6. After a version is sent, tombstones are sent for what retention does not keep (`Inventory`), in a transaction of
+   their own. What is not done then, for whatever reason, is done after the next version, also by another publisher.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaProducer
@@ -26,17 +27,21 @@ from kafka.errors import (
 )
 
 from stream_app.broker import KafkaSettings, reach
-from stream_app.errors import Fenced, SchemaMismatch
+from stream_app.errors import Fenced, SchemaMismatch, Unavailable
+from stream_app.sinks.hints import Hints, newest
+from stream_app.sinks.inventory import Inventory
 from stream_app.sinks.kafka_reader import KafkaReader, reached
+from stream_app.sinks.publish_settings import PublishSettings
+from stream_app.sinks.topic_look import TopicLook
+from stream_app.sinks.transaction import Transaction
 from stream_app.telemetry import event
-from stream_app.versions.head import Head, head_of
+from stream_app.versions.head import Head
 from stream_app.versions.manifest import Envelope
 from stream_app.versions.messages import Key, Message, pack_progress
 from stream_app.versions.model_version import ModelVersion
 from stream_app.versions.signing import Signer
 
-_IN_FLIGHT = 4
-_ANSWER_SECONDS = 30.0  # half a transaction's 60 s: we give up before the broker does
+_TOMBSTONES = 20_000  # at a time, more than one version takes; a second or two
 
 
 def _always() -> None:
@@ -48,6 +53,7 @@ class KafkaSink:
 
     Reading and `head` may be done beside `write`; `write` itself by one thread. permit: called before a producer is
     opened, which fences the one before; raises Unavailable to put that off. signer: signs what is sent, if given.
+    keep: as `PublishSettings` says.
     """
 
     def __init__(
@@ -57,18 +63,20 @@ class KafkaSink:
         model: str = "default",
         permit: Callable[[], None] = _always,
         signer: Signer | None = None,
+        keep: int = PublishSettings.keep,
     ) -> None:
         self.kafka, self.topic, self.model = kafka, topic, model
         self.epoch = 0
-        self._permit, self._signer = permit, signer
+        self._permit, self._signer, self._keep = permit, signer, keep
         self._producer: Any = None
+        self._look = self._begin_to_look()
         self._head: Head | None = None
 
     def open(self) -> Head:
         """Reads what is there, and fences nobody. Raises Unavailable or SettingsError."""
         self.close()
-        self._head = None
-        self._head = self.head()
+        self._head, self._look = None, self._begin_to_look()
+        self._head = self._looked()
         return self._head
 
     def write(self, version: ModelVersion, envelope: Envelope) -> None:
@@ -83,24 +91,20 @@ class KafkaSink:
         sent = envelope.model_copy(update={"epoch": self.epoch})
         if self._signer is not None:
             sent = self._signer.signed(version.content_bytes, sent)
-        self._transaction(version.messages(sent))
+        self._send(version, sent)
         self._head = head.and_then(version, envelope.run, self.epoch)
+        self._retain()
 
     def announce(self, stage: str) -> None:
         """Tells subscribers what is going on before the first version; see `VersionSink.announce`."""
         self._publishing()
-        self._transaction(iter([pack_progress(self.model, stage)]))
+        with self._transaction() as transaction:
+            transaction.send(*pack_progress(self.model, stage))
 
     def head(self) -> Head:
         """Reads the topic from its beginning; see `VersionSink.head`."""
-        manifests: dict[Key, bytes] = {}
-        for key, value in self.read():
-            with suppress(SchemaMismatch):
-                name = Key.parse(key)
-                manifests.pop(name, None)
-                if name.chunk is None and value is not None:
-                    manifests[name] = value
-        return head_of(manifests.values(), self.model, f"topic {self.topic}")
+        with closing(self._begin_to_look()) as look, reached(self.kafka, self.topic):
+            return look.look().head(f"topic {self.topic}")
 
     def read(self, after: int = 0) -> Iterator[Message]:
         """Up to what is committed now; see `VersionSink.read`."""
@@ -118,6 +122,17 @@ class KafkaSink:
         producer, self._producer = self._producer, None
         if producer is not None:
             _given_up(producer)
+        self._look.close()
+
+    def _begin_to_look(self) -> TopicLook:
+        return TopicLook(self.kafka, self.topic, self.model, self._keep)
+
+    def _looked(self, known: Head | None = None) -> Head:
+        """The head; `known`, as long as it is the same topic that we look at."""
+        before = self._look.inventory
+        with reached(self.kafka, self.topic):
+            inventory = self._look.look()
+            return known if known and inventory is before else inventory.head(f"topic {self.topic}")
 
     def _known(self) -> Head:
         if self._head is None:
@@ -128,14 +143,16 @@ class KafkaSink:
         """What is on the topic, with a producer at hand: nobody else can write there any more (rules 2 and 4)."""
         known = self._known()
         if self._producer is not None:
-            return known
+            with self._trouble():
+                self._head = self._looked(known)
+            return self._head
         self._permit()
         with reached(self.kafka, self.topic):
             reach(self.kafka)
             producer = self._new_producer()
             try:
                 producer.init_transactions()
-                head = self.head()
+                head = self._looked()
             except BaseException:
                 _given_up(producer)
                 raise
@@ -155,19 +172,48 @@ class KafkaSink:
                 reason="the topic was trimmed or made anew; who subscribes now begins with the next version",
             )
 
-    def _transaction(self, messages: Iterable[tuple[bytes, bytes]]) -> None:
-        producer = self._producer
+    def _send(self, version: ModelVersion, envelope: Envelope) -> None:
+        inventory, looked = self._look.inventory, self._look.position
+        with self._transaction() as transaction:
+            for key, value in version.messages(envelope):
+                hints = None
+                if Key.parse(key).chunk is None:
+                    hints = Hints(transaction.first(), looked, inventory.control).headers()
+                transaction.send(key, value, hints)
+        inventory.take(key, value, transaction.offsets[-1])  # the manifest, which says what else was sent
+
+    def _retain(self) -> None:
+        """Rule 6. The version is on the topic whatever becomes of this, so that only fencing is told."""
+        try:
+            with self._trouble():
+                inventory = self._look.look()
+            if keys := inventory.superfluous(_TOMBSTONES):
+                self._bury(keys, inventory)
+        except Unavailable as error:
+            event("retention-waits", "warning", topic=self.topic, reason=str(error))
+
+    def _bury(self, keys: list[bytes], inventory: Inventory) -> None:
+        with self._transaction() as transaction:
+            for key in keys:
+                transaction.send(key, None, newest(inventory.newest))
+        for key, offset in zip(keys, transaction.offsets, strict=True):
+            inventory.take(key, None, offset)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        """Committed at the end."""
+        with self._trouble():
+            transaction = Transaction(self._producer, self.topic)
+            yield transaction
+            transaction.commit()
+        self._look.wrote(transaction.offsets)
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        """Gives the producer up after any (rule 4). Raises Fenced or Unavailable."""
         with reached(self.kafka, self.topic):
             try:
-                producer.begin_transaction()
-                under_way: deque[Any] = deque()
-                for key, value in messages:
-                    if len(under_way) == _IN_FLIGHT:
-                        under_way.popleft().get(timeout=_ANSWER_SECONDS)
-                    under_way.append(producer.send(self.topic, key=key, value=value, partition=0))
-                for future in under_way:
-                    future.get(timeout=_ANSWER_SECONDS)
-                producer.commit_transaction()
+                yield
             except BaseException as error:
                 self.close()
                 if not _fences(error):

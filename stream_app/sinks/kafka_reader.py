@@ -19,6 +19,7 @@ from stream_app.versions.control import Pin
 from stream_app.versions.messages import Message
 
 _OFFSETS_MS = 8_000
+_GLANCE_MS = 50  # a poll that meets nothing but marks of transactions lasts so long
 _SILENCE_SECONDS = 10.0
 _NEW_TOPIC_MS = 30_000  # so long a topic that was made anew may look like the old one
 _READ_AHEAD = 16  # chunks of 900 KB
@@ -108,7 +109,7 @@ class KafkaReader:
         self._consumer.seek(self._partition, start)
         heard = time.monotonic()
         while self._position() < stop:
-            for record in self._consumer.poll(timeout_ms=500).get(self._partition, ()):
+            for record in self._consumer.poll(timeout_ms=_GLANCE_MS).get(self._partition, ()):
                 heard = time.monotonic()
                 if record.offset < stop:
                     yield record

@@ -85,6 +85,8 @@ def write_settings(path: Path, settings: WorkerSettings, rest: str) -> Path:
         segments = "{names.segments}"
         models = "{names.models}"
         dead_letters = "{names.dead_letters}"
+        [publish]
+        keep = 0
         {rest}
         """
     )

@@ -45,6 +45,8 @@ def worker(settings: WorkerSettings, tmp_path: Path) -> Iterator[Start]:
                 segments = "{names.segments}"
                 models = "{names.models}"
                 dead_letters = "{names.dead_letters}"
+                [publish]
+                keep = 0
                 [periods]
                 count = {COUNT}
                 lateness = 0

@@ -131,6 +131,7 @@ def test_a_finished_stream_ends_the_worker_with_the_versions_and_late_rows_of_it
         state_directory = "{settings.state_directory}"
         kafka = {{ bootstrap = "{settings.kafka.bootstrap}" }}
         periods = {{ length = "1d", late = "dead-letter" }}
+        publish = {{ keep = 0 }}
         learning = {{ pretrain = 2, passes = 2, initialisations = 2, batch = 64, device = "cpu" }}
         [topics]
         interactions = "{names.interactions}"

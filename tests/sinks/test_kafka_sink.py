@@ -15,7 +15,8 @@ from simulators import chain, envelope, tiny_version
 from stream_app.broker import KafkaSettings
 from stream_app.errors import Fenced, IncompatibleState, Unavailable
 from stream_app.serving.computing import NumpyServing
-from stream_app.sinks import kafka as sink_module
+from stream_app.sinks import kafka_reader as reader_module
+from stream_app.sinks import transaction as transaction_module
 from stream_app.sinks.kafka import KafkaSink
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.versions.assembler import assembled
@@ -119,7 +120,7 @@ def test_what_another_publisher_sent_meanwhile_is_compared_and_not_sent_again(br
 def test_on_a_topic_that_was_made_anew_versions_go_on_and_who_followed_the_old_one_gets_them(
     broker: str, model_topic: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sink_module, "_ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(transaction_module, "_ANSWER_SECONDS", 1.0)
     caplog.set_level("INFO")
     sink = opened(broker, model_topic)
     for version in CHAIN[:2]:
@@ -199,7 +200,8 @@ def test_an_outage_loses_nothing_and_repeats_nothing(tmp_path: Path, monkeypatch
     from broker import LocalBroker
     from kafka import KafkaAdminClient
 
-    monkeypatch.setattr(sink_module, "_ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(transaction_module, "_ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(reader_module, "_OFFSETS_MS", 1000)
     with LocalBroker(tmp_path) as own:
         admin = KafkaAdminClient(bootstrap_servers=own.bootstrap)
         admin.create_topics({"models": {"num_partitions": 1, "replication_factor": 1}})

@@ -103,7 +103,8 @@ def _publisher(settings: WorkerSettings, store: Store, run: str) -> Publisher:
     """It fences no other one before the broker has said that the window is ours."""
     group = settings.kafka.our("window_group", settings.model)
     confirm = partial(confirm_window, settings.kafka, group, member_id(group, settings.state_directory, 0))
-    sink = KafkaSink(settings.kafka, settings.topics.models, settings.model, confirm, settings.publish.signer())
+    publish, topic = settings.publish, settings.topics.models
+    sink = KafkaSink(settings.kafka, topic, settings.model, confirm, publish.signer(), publish.keep)
     return Publisher(store, sink, settings.model, run, confirm)
 
 
