@@ -212,7 +212,8 @@ def test_an_export_is_read_by_the_rules_of_safetensors_and_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pair, sink = Pair(tmp_path, "ours"), DirectorySink(tmp_path / "versions")
-    version = tiny_version(users=("ä", "b"), items=(5, 6), categories=((), (1, 3)))
+    learning = {"method": "iu", "base_model": "embedding-mlp", "odd": float("nan")}
+    version = tiny_version(users=("ä", "b"), items=(5, 6), categories=((), (1, 3)), learning=learning)
     sink.open()
     sent = Signer(str(pair.private)).signed(version.content_bytes, envelope(epoch=1))
     sink.write(version, sent)
@@ -228,7 +229,7 @@ def test_an_export_is_read_by_the_rules_of_safetensors_and_json(
     manifest = json.loads((out / "manifest.json").read_text(), parse_constant=pytest.fail)
     assert manifest["digest"] == version.digest
     assert (manifest["content"]["format"], manifest["content"]["vocabulary"]["categories"]) == (2, "string")
-    assert manifest["content"]["metrics"]["iu"]["auc"] == 0.75
+    assert (manifest["content"]["metrics"]["iu"]["auc"], manifest["content"]["learning"]["odd"]) == (0.75, None)
     assert manifest["envelope"]["signature"] == (sent.signature or b"").hex()
     assert manifest["envelope"]["source_offsets"] == {"0": 12, "3": 7}
 

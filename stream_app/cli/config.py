@@ -71,7 +71,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def _checks(arguments: argparse.Namespace) -> Iterator[Check]:
-    from stream_app.live.cluster.checks import Check, of_cluster, of_worker
+    from stream_app.live.cluster.checks import Check, of_cluster, of_keys, of_worker
     from stream_app.live.cluster.roles import rights
 
     role: Role = arguments.role
@@ -81,6 +81,7 @@ def _checks(arguments: argparse.Namespace) -> Iterator[Check]:
         yield Check("settings", str(error), error)
         return
     yield Check("settings", "can be read and go together")
+    yield from of_keys(role, settings.publish, settings.subscriber.keys)
     yield from of_cluster(
         settings.kafka, settings.topics, rights(role, settings.kafka, settings.topics, settings.model)
     )

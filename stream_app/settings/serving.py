@@ -29,10 +29,13 @@ _NONE = {"stale_after": 0, "cache": ""}
 
 
 def _subscriber(value: Any) -> Any:
-    """A duration may be written as text ("1h"); a file has no word for none, so 0 and "" stand for it."""
+    """A duration may be written as text ("1h"), several keys as "a.pem,b.pem"; a file has no word for none, so 0 and ""
+    stand for it."""
     if not isinstance(value, dict):
         return value
     value = durations(value, ["stale_after"])
+    if isinstance(keys := value.get("keys"), str):
+        value["keys"] = [key.strip() for key in keys.split(",") if key.strip()]
     return value | {key: None for key, none in _NONE.items() if value.get(key) == none}
 
 

@@ -12,8 +12,10 @@ from simulators import chain, envelope
 from stream_app.broker import KafkaSettings
 from stream_app.cli.main import main
 from stream_app.errors import SettingsError
-from stream_app.live.cluster.checks import of_worker
-from stream_app.live.worker_settings import WorkerSettings
+from stream_app.live.cluster.checks import of_keys
+from stream_app.live.cluster.roles import ROLES, Role
+from stream_app.settings.load import load
+from stream_app.settings.serving import ServingSettings
 from stream_app.sinks.kafka import KafkaSink
 from stream_app.sinks.publish_settings import PublishSettings
 from stream_app.versions.audit import audited
@@ -53,12 +55,27 @@ def test_without_its_key_nothing_is_started_and_the_file_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_check_says_which_key_signs(tmp_path: Path) -> None:
+def test_a_check_looks_at_the_keys_that_a_role_needs(tmp_path: Path) -> None:
     pair = Pair(tmp_path, "ours")
-    settings = WorkerSettings(state_directory=tmp_path, publish=PublishSettings(str(pair.private)))
-    first, *_ = of_worker(settings)
-    assert (first.name, first.result) == ("signing key", "ok")
-    assert [one.name for one in of_worker(WorkerSettings(state_directory=tmp_path))] == ["state directory", "disk"]
+    publish, keys = PublishSettings(signing_key=str(pair.private)), ["gone.pem"]
+    looks: dict[Role, list[tuple[str, str]]] = {
+        role: [(one.name, one.result) for one in of_keys(role, publish, keys)] for role in ROLES
+    }
+    assert looks == {
+        "worker": [("signing key", "ok")],
+        "subscriber": [("keys", "problem")],
+        "histories": [],
+        "producer": [],
+        "operator": [("signing key", "ok"), ("keys", "problem")],
+    }
+    assert [list(of_keys(role, PublishSettings(), ())) for role in ROLES] == [[]] * len(ROLES)
+
+
+def test_several_keys_may_be_written_as_one_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load(ServingSettings, {"subscriber": {"keys": "a.pem, b.pem"}}).subscription().keys == ("a.pem", "b.pem")
+    monkeypatch.setenv("ASMG_SUBSCRIBER__KEYS", "")
+    assert load(ServingSettings).subscription().keys == ()
 
 
 def test_a_key_that_was_pasted_into_the_settings_is_shown_by_no_command(

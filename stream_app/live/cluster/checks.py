@@ -18,8 +18,11 @@ from stream_app.broker.connection import Connection
 from stream_app.broker.preflight import advertised, connect, granted, principal, reach_each
 from stream_app.broker.rights import Right, describe, missing
 from stream_app.errors import AccessDenied, AsmgError, SettingsError
+from stream_app.live.cluster.roles import Role
 from stream_app.live.cluster.topics import TopicSettings
 from stream_app.live.cluster.topics_check import fit
+from stream_app.sinks.publish_settings import PublishSettings
+from stream_app.versions.signing import Keys
 
 if TYPE_CHECKING:  # a serving process has no worker's packages
     from stream_app.live.worker_settings import WorkerSettings
@@ -56,12 +59,18 @@ def of_cluster(kafka: KafkaSettings, topics: TopicSettings, rights: Sequence[Rig
         yield from _topics(connection, kafka, topics, [right.name for right in rights if right.kind == "topic"])
 
 
+def of_keys(role: Role, publish: PublishSettings, keys: Sequence[str]) -> Iterator[Check]:
+    """The key that this role signs with and those whose signatures it takes, where they are set."""
+    if publish.signing_key and role in ("worker", "operator"):
+        yield _tried("signing key", f"{publish.signing_key} signs what we send", publish.signer)
+    if keys and role in ("subscriber", "operator"):
+        yield _tried("keys", f"{len(keys)} can be read, and signatures checked", lambda: Keys.of(keys))
+
+
 def of_worker(settings: WorkerSettings) -> Iterator[Check]:
-    """Signing key, state directory and device."""
+    """State directory and device."""
     from stream_app.live.worker import check_state
 
-    if settings.publish.signing_key:
-        yield _tried("signing key", f"{settings.publish.signing_key} signs what is published", settings.publish.signer)
     yield _tried("state directory", f"{settings.state_directory} fits the settings", lambda: check_state(settings))
     yield _tried("disk", "there is room, and it can be written to", lambda: _look_at_disk(settings.state_directory))
     if settings.learning is not None:
