@@ -278,6 +278,33 @@ def test_a_topic_gives_the_same_answers(
     assert "has no version 9; there are: 1, 2, 3" in refusal(capsys, 2, "diff", "1", "9", *topic)
 
 
+@pytest.mark.broker
+def test_a_signed_topic_with_a_pin_is_verified_as_a_whole(
+    broker: str, model_topic: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = Pair(tmp_path, "ours")
+    kafka = KafkaSettings(broker, transactional_id=model_topic)
+    topic = [f"kafka.bootstrap={broker}", f"topics.models={model_topic}", f"kafka.transactional_id={model_topic}"]
+    settings = [flag for one in (*topic, f"subscriber.keys={pair.public}") for flag in ("--set", one)]
+    sink = KafkaSink(kafka, model_topic, signer=Signer(str(pair.private)))
+    sink.open()
+    for version in CHAIN[:2]:
+        sink.write(version, envelope())
+    sink.close()
+    assert main(["versions", "pin", "1", *settings, "--set", f"publish.signing_key={pair.private}"]) == 0
+    capsys.readouterr()
+    control = said(capsys, "verify", *settings)["control"]
+    assert (control["pinned"], control["digest"], control["problems"]) == (1, CHAIN[0].digest, [])
+    assert main(["versions", "verify", *settings]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["version", "1"], ["version", "2"], ["control", "sound"]]
+    assert all("signed by " in line for line in lines)
+
+    other = Pair(tmp_path, "other")
+    settings[-1] = f"subscriber.keys={other.base64}"
+    assert "not what it says: version 1, version 2, the control record;" in refusal(capsys, 3, "verify", *settings)
+
+
 def test_a_store_gives_the_same_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     list(replay(write(tmp_path / "stream.parquet", stream()), SETTINGS, out))
