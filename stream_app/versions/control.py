@@ -83,7 +83,11 @@ class ControlRecord(NamedTuple):
 
     def pack(self) -> bytes:
         """The value of the message."""
-        signed = {"control": self.control_bytes, "signature": self.signature, "checksum": self._checksum()}
+        signed = {
+            "control": self.control_bytes,
+            "signature": self.signature,
+            "checksum": _checksum(self.control_bytes, self.signature),
+        }
         return bytes(msgpack.packb(signed))
 
     @staticmethod
@@ -100,24 +104,20 @@ class ControlRecord(NamedTuple):
         control_bytes, signature = fields.get("control"), fields.get("signature")
         if fields.keys() != _FIELDS or type(control_bytes) is not bytes or type(signature) not in (bytes, type(None)):
             raise SchemaMismatch(None, "a control record has control, signature and checksum, and nothing else")
+        if fields["checksum"] != _checksum(control_bytes, signature):
+            raise DigestMismatch(None, "control record: checksum is not that of control and signature")
         try:
             control = Control.model_validate(unpack_map(control_bytes))
         except pydantic.ValidationError as error:
             raise SchemaMismatch(None, f"control record: {problem(error)}") from error
-        record = ControlRecord(control, control_bytes, signature)
-        if fields["checksum"] != record._checksum():
-            raise DigestMismatch(None, "control record: checksum is not that of control and signature")
         if control.model != model:
             raise SchemaMismatch(None, f"control record: is of model {control.model!r}, not {model!r}")
         if control.pin is not None and control.pin.announced().envelope.model != model:
             raise SchemaMismatch(control.pin.version, f"is pinned, and is of another model than {model!r}")
-        return record
+        return ControlRecord(control, control_bytes, signature)
 
     def _rank(self) -> tuple[int, bytes]:
         return self.control.serial, self.control_bytes
-
-    def _checksum(self) -> bytes:
-        return hashlib.sha256(self.signed_digest + hashlib.sha256(self.signature or b"").digest()).digest()
 
 
 def next_serial(newest: ControlRecord | None, now: float) -> int:
@@ -130,3 +130,7 @@ def next_serial(newest: ControlRecord | None, now: float) -> int:
     if known >= _LAST_SERIAL:
         raise StopTheLine(f"the newest control record has serial {known}, the last there is: make the topic anew")
     return max(known + 1, int(now * 1000))
+
+
+def _checksum(control_bytes: bytes, signature: bytes | None) -> bytes:
+    return hashlib.sha256(hashlib.sha256(control_bytes).digest() + hashlib.sha256(signature or b"").digest()).digest()
