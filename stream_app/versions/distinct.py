@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stream_app.versions.columns import kind_of_ids, rising
 from stream_app.versions.tensors import Array
-from stream_app.versions.utf8 import SHORT, Keys, Texts
+from stream_app.versions.utf8 import SHORT, Bytes, Keys, Places, Texts
 
 _BLOCK = 65_536
 _FACTORS = np.random.Generator(np.random.PCG64(0)).integers(0, 2**64, SHORT // 8 + 1, np.uint64) | np.uint64(1)
@@ -20,12 +20,13 @@ def check_ids(table: str, tensors: Mapping[str, Array]) -> int:
     """How many ids there are. Raises ValueError unless they are all different, and strings are UTF-8."""
     if kind_of_ids(table, tensors) == "int":
         ids = tensors[f"vocabulary.{table}"]
-        once = _integers_once(ids)
-        count = len(ids)
+        count, once = len(ids), _integers_once(ids)
     else:
-        texts = _texts(table, tensors)
-        once = _texts_once(texts)
-        count = len(texts.starts)
+        raw, offsets = tensors[f"vocabulary.{table}.bytes"], tensors[f"vocabulary.{table}.offsets"]
+        if not rising(offsets, len(raw)):
+            raise ValueError(f"vocabulary of {table}: offsets do not rise from 0 to the number of bytes")
+        _check_utf8(table, raw, offsets)
+        count, once = len(offsets) - 1, _texts_once(raw, offsets)
     if not once:
         raise ValueError(f"vocabulary of {table} has the same id twice")
     return count
@@ -44,32 +45,28 @@ def _integers_once(ids: NDArray[np.int64]) -> bool:
     return not _repeated(np.sort(ids)).any()
 
 
-def _texts_once(texts: Texts) -> bool:
+def _check_utf8(table: str, raw: Bytes, offsets: Places) -> None:
+    for part in _blocks(len(offsets) - 1):
+        begins, end = offsets[part], offsets[min(part.stop, len(offsets) - 1)]
+        try:
+            raw[begins[0] : end].tobytes().decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"vocabulary of {table}: {error}") from error
+        if np.any(raw[begins[begins < len(raw)]] & 0xC0 == 0x80):
+            raise ValueError(f"vocabulary of {table}: an id begins within a character")
+
+
+def _texts_once(raw: Bytes, offsets: Places) -> bool:
     """Only strings with the same hash are looked at."""
-    keys = np.empty(len(texts.starts), np.uint64)
+    keys = np.empty(len(offsets) - 1, np.uint64)
     for part in _blocks(len(keys)):
-        block = texts.select(part)
+        bounds = offsets[part.start : part.stop + 1]
+        block = Texts(raw, bounds[:-1], np.diff(bounds))
         keys[part] = block.keys(block.words(), _FACTORS)
     order = np.argsort(keys)
     again = _repeated(keys[order])
     suspects = np.unique(np.concatenate((order[1:][again], order[:-1][again])))
-    return len({texts.bytes(at) for at in suspects.tolist()}) == len(suspects)
-
-
-def _texts(table: str, tensors: Mapping[str, Array]) -> Texts:
-    raw, offsets = tensors[f"vocabulary.{table}.bytes"], tensors[f"vocabulary.{table}.offsets"]
-    if not rising(offsets, len(raw)):
-        raise ValueError(f"vocabulary of {table}: offsets do not rise from 0 to the number of bytes")
-    texts = Texts.between(raw, offsets[:-1], offsets[1:])
-    for part in _blocks(len(texts.starts)):
-        block = texts.select(part)
-        try:
-            raw[block.starts[0] : block.starts[-1] + block.lengths[-1]].tobytes().decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"vocabulary of {table}: {error}") from error
-        if np.any(raw[block.starts[block.lengths > 0]] & 0xC0 == 0x80):
-            raise ValueError(f"vocabulary of {table}: an id begins within a character")
-    return texts
+    return len({raw[offsets[at] : offsets[at + 1]].tobytes() for at in suspects.tolist()}) == len(suspects)
 
 
 def _repeated(rising: NDArray[np.int64] | Keys) -> NDArray[np.bool_]:

@@ -19,35 +19,25 @@ _ONES_THEN_ZEROS = np.repeat(np.array([255, 0], np.uint8), SHORT)
 
 
 class Texts(NamedTuple):
-    """Strings somewhere in `raw`: where each begins and how long it is, both int64 [n]. `tail` are the bytes of `raw`
-    from `split` on, and `SHORT` zeros, so that one may read on behind the last string."""
+    """Strings somewhere in `raw`: where each begins and how long it is, both int64 [n]."""
 
     raw: Bytes
     starts: Places
     lengths: Places
-    split: int
-    tail: Bytes
-
-    @staticmethod
-    def between(raw: Bytes, starts: Places, ends: Places) -> Texts:
-        """From each start to its end."""
-        split = max(len(raw) - SHORT, 0)
-        return Texts(raw, starts, ends - starts, split, np.concatenate((raw[split:], np.zeros(SHORT, np.uint8))))
 
     @staticmethod
     def encoded(texts: Sequence[Any]) -> Texts:
-        """Raises TypeError when one is not a string. Half of a surrogate pair is no error: no vocabulary has it."""
+        """Raises TypeError when one is not a string. Half of a surrogate pair is no error: no vocabulary has it.
+
+        Zeros after the last spare `words` the way round by a copy.
+        """
         raw = np.frombuffer("\0".join([*texts, "\0" * SHORT]).encode("utf-8", "surrogatepass"), np.uint8)
         ends = np.flatnonzero(raw[:-SHORT] == 0)
         if len(ends) != len(texts):  # a string has a zero in it
             ends = np.cumsum([len(text.encode("utf-8", "surrogatepass")) + 1 for text in texts]) - 1
         starts = np.zeros(len(texts), np.int64)
         np.add(ends[:-1], 1, out=starts[1:])
-        return Texts.between(raw, starts, ends)
-
-    def select(self, which: Places | slice) -> Texts:
-        """Some of them."""
-        return self._replace(starts=self.starts[which], lengths=self.lengths[which])
+        return Texts(raw, starts, ends - starts)
 
     def words(self, count: int | None = None) -> Keys:
         """[n, count]: the first 8 · count bytes of each, zeros after its end; None: as many as the longest has, at most
@@ -57,15 +47,14 @@ class Texts(NamedTuple):
         """
         if count is None:
             count = -(-min(int(self.lengths.max(initial=1)), SHORT) // 8)
-        width = 8 * count
-        late = self.starts >= self.split
-        if not late.any():
+        width, last = 8 * count, len(self.raw) - SHORT
+        if self.starts.max(initial=0) <= last:
             found = _windows(self.raw, width)[self.starts]
         else:
+            late, end = self.starts > last, max(last, 0)
             found = np.empty(len(self.starts), f"V{width}")
-            found[late] = _windows(self.tail, width)[self.starts[late] - self.split]
-            if self.split:
-                found[~late] = _windows(self.raw, width)[self.starts[~late]]
+            found[late] = _windows(np.append(self.raw[end:], np.zeros(SHORT, np.uint8)), width)[self.starts[late] - end]
+            found[~late] = _windows(self.raw, width)[self.starts[~late]]
         words = found.view(np.uint64)
         words &= _windows(_ONES_THEN_ZEROS, width)[SHORT - np.minimum(self.lengths, width)].view(np.uint64)
         return words.reshape(-1, count)
@@ -89,12 +78,12 @@ class Texts(NamedTuple):
             same[at] = self.bytes(at) == others.bytes(at)
         return same
 
-    def _long(self, words: Keys) -> list[int]:
-        return np.flatnonzero(self.lengths > SHORT).tolist() if 8 * words.shape[1] == SHORT else []
-
     def bytes(self, at: int) -> bytes:
         """Of one string."""
         return self.raw[self.starts[at] : self.starts[at] + self.lengths[at]].tobytes()
+
+    def _long(self, words: Keys) -> list[int]:
+        return np.flatnonzero(self.lengths > SHORT).tolist() if 8 * words.shape[1] == SHORT else []
 
 
 def _windows(raw: Bytes, width: int) -> NDArray[np.void]:

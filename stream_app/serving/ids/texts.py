@@ -20,11 +20,12 @@ def derived_from_texts(table: str, tensors: Mapping[str, Array], seed: str) -> d
 
     Raises ValueError as `derived_ids`.
     """
-    texts = _column(table, tensors)
+    raw, offsets = tensors[f"vocabulary.{table}.bytes"], tensors[f"vocabulary.{table}.offsets"]
     for odd in multipliers(seed):
-        keys, factors = np.empty(len(texts.starts), np.uint64), _factors(odd)
+        keys, factors = np.empty(len(offsets) - 1, np.uint64), _factors(odd)
         for begin in range(0, len(keys), BLOCK):
-            block = texts.select(slice(begin, begin + BLOCK))
+            bounds = offsets[begin : begin + BLOCK + 1]
+            block = Texts(raw, bounds[:-1], np.diff(bounds))
             keys[begin : begin + BLOCK] = block.keys(block.words(), factors)
         if (slots := filled(keys, odd)) is not None:
             named: dict[str, Array] = {"slots": slots, "multipliers": odd.view(np.int64), "prints": _prints(keys)}
@@ -36,7 +37,8 @@ class TextIds(IdRows):
     """Three reads, and the bytes of what has the same 32 bits of hash."""
 
     def __init__(self, table: str, tensors: Mapping[str, Array], derived: Mapping[str, Array]) -> None:
-        self._texts = _column(table, tensors)
+        self._raw = np.asarray(tensors[f"vocabulary.{table}.bytes"])
+        self._offsets = np.asarray(tensors[f"vocabulary.{table}.offsets"])
         self._slots, self._prints = np.asarray(derived[f"{table}.slots"]), np.asarray(derived[f"{table}.prints"])
         self._odd = np.array(derived[f"{table}.multipliers"]).view(np.uint64)
         self._factors = _factors(self._odd)
@@ -58,9 +60,14 @@ class TextIds(IdRows):
         found = self._slots.take(places(keys, self._odd, len(self._slots)))
         alike = (self._prints.take(found - 1, mode="clip") == _prints(keys)) & (found > 0)
         which, candidates = np.nonzero(alike)[1], found[alike]
-        same = wanted.select(which).same_as(words[which], self._texts.select(candidates - 1))
+        asked = Texts(wanted.raw, wanted.starts[which], wanted.lengths[which])
+        same = asked.same_as(words[which], self._texts(candidates))
         rows[which[same]] = candidates[same]
         return rows
+
+    def _texts(self, rows: NDArray[np.int32]) -> Texts:
+        starts = self._offsets.take(rows - 1)
+        return Texts(self._raw, starts, self._offsets.take(rows) - starts)
 
     def _joined(self, first: Ids, second: Ids) -> Ids:
         return [*_plain(first), *_plain(second)]
@@ -68,11 +75,6 @@ class TextIds(IdRows):
 
 def _plain(ids: Ids) -> Sequence[Any]:
     return ids.tolist() if isinstance(ids, np.ndarray) else ids
-
-
-def _column(table: str, tensors: Mapping[str, Array]) -> Texts:
-    offsets = np.asarray(tensors[f"vocabulary.{table}.offsets"])
-    return Texts.between(np.asarray(tensors[f"vocabulary.{table}.bytes"]), offsets[:-1], offsets[1:])
 
 
 def _factors(odd: Keys) -> Keys:
