@@ -395,7 +395,8 @@ def test_a_subscriber_says_what_keeps_it_once_per_change(capsys: pytest.CaptureF
     stale = replace(serving, stale=True, age=90.0)
     staler = replace(stale, age=91.0)
     said: dict[str, str] = {}
-    for health in (well, well, refused, refused, away, away, refused, away, serving, stale, staler):
+    pinned = replace(serving, pinned=1)
+    for health in (well, well, refused, refused, away, away, refused, away, serving, stale, staler, pinned, serving):
         said = say(said, news_of(health), as_json=False)
     assert capsys.readouterr().out.splitlines() == [
         "no version yet: pretraining",
@@ -403,6 +404,7 @@ def test_a_subscriber_says_what_keeps_it_once_per_change(capsys: pytest.CaptureF
         "trouble: no broker",
         "trouble: no broker",
         "stale: version 1 is older than subscriber.stale_after allows",
+        "pinned: version 1, whatever is published",
     ]
     assert why(news_of(replace(away, stage=""))) == "; trouble: no broker; last refusal: version 1: chunk 2 is damaged"
     assert why(news_of(serving)) == "; last refusal: version 1: chunk 2 is damaged"

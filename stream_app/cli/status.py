@@ -78,6 +78,8 @@ def _periods(found: Status) -> Iterator[str]:
     yield f"open period {period.number}: {period.rows} rows, watermark {period.watermark or 'not known'}"
     yield from (f"  {reason}" for reason in period.why)
     yield f"last closed period {found.last_closed or '-'}, last trained {found.last_trained or '-'}"
+    if found.pinned is not None:
+        yield f"version {found.pinned} is pinned: subscribers serve it, not the newest (asmg versions unpin)"
     if found.version is None:
         yield "no version yet"
         return

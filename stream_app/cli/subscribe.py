@@ -109,6 +109,7 @@ def news_of(health: Health) -> dict[str, str]:
     """What there is to know beside the versions, by the words that it is said with; "" where there is nothing."""
     return {
         "no version yet": "" if health.version else health.stage,
+        "pinned": "" if health.pinned is None else f"version {health.pinned}, whatever is published",
         "trouble": health.trouble,
         "last refusal": health.last_refusal,
         "stale": f"version {health.version} is older than subscriber.stale_after allows" if health.stale else "",

@@ -17,7 +17,8 @@ from stream_app.broker.sender import Message, Sender
 from stream_app.errors import BadInput, SchemaMismatch, SettingsError, VersionRejected, VersionsDamaged
 from stream_app.sinks.hints import Hints
 from stream_app.sinks.kafka_reader import KafkaReader, reached
-from stream_app.sinks.near_end import Record, beginning, manifests
+from stream_app.sinks.near_end import Record, manifests
+from stream_app.sinks.standing import control_of
 from stream_app.telemetry import wall_clock
 from stream_app.versions.audit import audited
 from stream_app.versions.control import Control, ControlRecord, Pin, next_serial
@@ -103,19 +104,10 @@ class Operator:
             return self._reader.bounds()
 
     def _holds(self) -> ControlRecord | None:
-        """The record with the largest serial that is there, whoever signed it: ours is to be above all. What we have
-        said ourselves readers may not see yet, since a commit is answered first."""
-        first, end = self._bounds()
-        place, newest = beginning(self._between, first, end), self._said
-        values = [] if place.control is None else [place.control[1]]
-        values += [record.value for record in self._between(place.behind_it, end) if record.key == CONTROL_KEY]
-        for value in values:
-            try:
-                record = ControlRecord.unpack(value or b"", self._model)
-            except VersionRejected:
-                continue
-            newest = record if record.outranks(newest) else newest
-        return newest
+        """The record that ours is to be above. What we have said ourselves readers may not see yet: a commit is
+        answered first."""
+        there, said = control_of(self._between, *self._bounds(), self._model), self._said
+        return said if there is None or (said is not None and said.outranks(there)) else there
 
     def _located(self, number: int) -> Pin:
         first, end = self._bounds()

@@ -285,6 +285,16 @@ def test_status_tells_who_publishes_what_has_come_how_far_and_why_letters_were_r
 
 
 @pytest.mark.broker
+def test_a_version_is_pinned_beside_a_running_worker_and_status_tells_until_it_is_unpinned(watched: Watched) -> None:
+    watched.until(lambda m: m.get("asmg_versions_published_total") == 3)
+    assert json.loads(watched.asmg("versions", "pin", "2", "--json").stdout)["now"]["pinned"] == 2
+    assert json.loads(watched.asmg("status", "--json").stdout)["version"]["epoch"] == 1
+    assert "version 2 is pinned: subscribers serve it, not the newest" in watched.asmg("status").stdout
+    assert json.loads(watched.asmg("versions", "unpin", "--json").stdout)["before"]["pinned"] == 2
+    assert json.loads(watched.asmg("status", "--json").stdout)["pinned"] is None
+
+
+@pytest.mark.broker
 def test_a_port_that_is_taken_ends_a_worker_with_2_before_anything_starts_and_names_the_setting(
     watched: Watched,
 ) -> None:

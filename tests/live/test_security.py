@@ -172,18 +172,20 @@ def test_each_right_that_is_missing_is_named(
 
 
 @pytest.mark.broker
-def test_an_operator_redrives_with_the_printed_rights_alone_and_is_told_which_one_is_missing(
+def test_an_operator_redrives_and_pins_with_the_printed_rights_alone_and_is_told_which_one_is_missing(
     broker: SecuredBroker, printed: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     acls = printed["rights"]["operator"]["acls"]
     broker.grant(printed["principal"], acls)
     until(lambda: main(["dead-letters", "redrive"]) == 0)
     assert main(["dead-letters", "list"]) == 0
+    until(lambda: main(["versions", "unpin"]) == 0)
     capsys.readouterr()
     for acl in acls:
         broker.revoke(printed["principal"], acl)
-    assert main(["dead-letters", "redrive"]) == 3
-    assert f"{PRINCIPAL} may not " in capsys.readouterr().err
+    for refused in (["dead-letters", "redrive"], ["versions", "unpin"]):
+        assert main(refused) == 3
+        assert f"{PRINCIPAL} may not " in capsys.readouterr().err
 
 
 @pytest.mark.broker

@@ -20,6 +20,7 @@ from stream_app.errors import BadInput, SettingsError, StopTheLine, VersionsDama
 from stream_app.sinks.kafka import KafkaSink
 from stream_app.sinks.kafka_reader import KafkaReader
 from stream_app.sinks.operator import Operator
+from stream_app.sinks.standing import standing
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.versions.control import ControlRecord
 from stream_app.versions.messages import CONTROL_KEY
@@ -71,6 +72,16 @@ def test_what_is_pinned_is_the_version_as_it_lies_there_and_unpinning_is_a_recor
     assert keys == [key for key, _ in CHAIN[1].messages(envelope())], "and it lies where the record says"
     assert unpinned.now.control.pin is None
     assert unpinned.now.control.serial > pinned.now.control.serial
+
+
+def test_what_holds_is_found_also_behind_tombstones_and_records(sink: KafkaSink, broker: str) -> None:
+    with operator(sink) as one:
+        said = one.pin(3).now
+    with Hand(broker, sink.topic) as hand:
+        hand.bury(CHAIN[0])
+    newest, control = standing(sink.kafka, sink.topic, "default")
+    assert newest is not None
+    assert (newest.digest, control) == (CHAIN[2].digest, said)
 
 
 def test_serials_rise_also_when_the_clock_goes_back(sink: KafkaSink) -> None:

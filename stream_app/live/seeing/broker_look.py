@@ -14,7 +14,7 @@ from stream_app.events.dead_letter import decode
 from stream_app.live.cluster.ends import Ends, ends_of
 from stream_app.live.cluster.topic_reader import TopicReader
 from stream_app.live.worker_settings import WorkerSettings
-from stream_app.versions.messages import Manifest
+from stream_app.sinks.standing import Standing, standing
 
 LOOK_EVERY = 10.0
 """Seconds between two looks; each takes some 30 ms of this process."""
@@ -67,15 +67,12 @@ def newest_reasons(settings: WorkerSettings) -> dict[str, int] | None:
     return dict(found.most_common())
 
 
-def newest_manifest(settings: WorkerSettings) -> Manifest | None:
-    """Of the version that was published last; None where there is none, or none that can be read."""
+def models_topic(settings: WorkerSettings) -> Standing:
+    """What holds on the models topic; nothing, where that may not or cannot be read."""
     try:
-        # Behind it there is the mark of its transaction, and perhaps one more.
-        records = _last(settings, settings.topics.models, 3)
-        found = [record.value for record in records if record.key.endswith(b"/manifest") and record.value]
-        return Manifest.unpack(found[-1]) if found else None
+        return standing(settings.kafka, settings.topics.models, settings.model)
     except AsmgError:
-        return None
+        return Standing(None, None)
 
 
 class BrokerWatch:

@@ -17,7 +17,7 @@ from stream_app.events.segment import END
 from stream_app.events.watermark import PartitionMark
 from stream_app.live.alone import there
 from stream_app.live.cluster.ends import Ends
-from stream_app.live.seeing.broker_look import BrokerLook, GroupLook, look, newest_manifest, newest_reasons
+from stream_app.live.seeing.broker_look import BrokerLook, GroupLook, look, models_topic, newest_reasons
 from stream_app.live.seeing.why_open import time_text, why_open
 from stream_app.live.state_directory import JOURNAL, STORE
 from stream_app.live.training.trainer_status import TrainerStatus, read_status
@@ -95,7 +95,8 @@ class Status:
     """Everything that `asmg status` shows. broker: "answers", or why it does not. What is not known is None.
 
     processes: those of this worker that run. dead_letters: on their topic; reasons: of the newest of them.
-    segments_lag: records of the segments topic that the journal lacks. last_closed, last_trained: periods.
+    segments_lag: records of the segments topic that the journal lacks. last_closed, last_trained: periods. pinned: the
+    version that an operator has pinned; None, too, where the models topic was not read.
     """
 
     model: str
@@ -114,6 +115,7 @@ class Status:
     open_period: OpenPeriodStatus
     trainer: TrainerStatus
     version: VersionStatus | None
+    pinned: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For `asmg status --json`."""
@@ -127,9 +129,11 @@ def status(settings: WorkerSettings) -> Status:
     found = status_of(settings, seen)
     if seen.trouble:
         return found
-    manifest = newest_manifest(settings)
-    version = _sent_by(found.version, manifest.envelope if manifest else None)
-    return replace(found, reasons=newest_reasons(settings), version=version)
+    newest, control = models_topic(settings)
+    version, pin = _sent_by(found.version, newest.envelope if newest else None), control and control.control.pin
+    return replace(
+        found, reasons=newest_reasons(settings), version=version, pinned=None if pin is None else pin.version
+    )
 
 
 def status_of(settings: WorkerSettings, seen: BrokerLook) -> Status:
