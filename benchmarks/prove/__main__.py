@@ -13,7 +13,7 @@ PROOFS = (
     *("method_costs", "ablation", "regret", "histories"),
     *("kafka_equals_replay", "kafka_disorder", "malformed", "ingestion"),
     *("kills", "fencing", "disk", "security", "begin", "lies", "fresh_clone"),
-    *("serving_latency", "swaps", "plain_install", "http_load"),
+    *("serving_latency", "cache_memory", "swaps", "plain_install", "http_load"),
 )
 
 
