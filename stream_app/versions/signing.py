@@ -94,21 +94,19 @@ class Keys:
 
     def check(self, manifest: Manifest) -> str:
         """Returns which of the keys has signed it, as `signer_of`. Raises BadSignature when none has."""
-        number, signature = manifest.content.version, manifest.envelope.signature
-        if signature is None:
-            raise BadSignature(number, "is not signed, and only versions signed by one of our keys are taken")
-        signer = self.signer_of(VERSION, _unsigned(manifest.content_bytes, manifest.envelope), signature)
-        if signer is None:
-            raise BadSignature(number, "is signed by none of our keys")
-        return signer
+        digest = _unsigned(manifest.content_bytes, manifest.envelope)
+        return self._signed(VERSION, digest, manifest.envelope.signature, manifest.content.version, "")
 
     def check_control(self, record: ControlRecord) -> str:
         """As `check`, of a control record."""
-        if record.signature is None:
-            raise BadSignature(None, "a control record is not signed, and only those signed by one of our keys hold")
-        signer = self.signer_of(CONTROL, record.signed_digest, record.signature)
+        return self._signed(CONTROL, record.signed_digest, record.signature, None, "a control record ")
+
+    def _signed(self, purpose: bytes, digest: bytes, signature: bytes | None, version: int | None, what: str) -> str:
+        if signature is None:
+            raise BadSignature(version, f"{what}is not signed, and only what one of our keys has signed is taken")
+        signer = self.signer_of(purpose, digest, signature)
         if signer is None:
-            raise BadSignature(None, f"a control record is not signed by one of our {len(self.public)} keys")
+            raise BadSignature(version, f"{what}is signed by none of our keys")
         return signer
 
     def signer_of(self, purpose: bytes, digest: bytes, signature: bytes) -> str | None:

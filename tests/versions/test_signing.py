@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -283,3 +284,12 @@ def test_an_envelope_is_the_same_after_the_wire_so_that_its_signature_holds(ours
     signed = Signer(str(ours.private)).signed(CHAIN[0].content_bytes, whole)
     log = list(CHAIN[0].messages(signed))
     assert answers(assembler(ours), log) == ([1], [])
+
+
+def test_without_a_key_the_package_is_not_even_imported() -> None:
+    code = (
+        "import sys; from stream_app.subscriber import ModelSubscriber, SubscriberSettings as Settings; "
+        "import stream_app.sinks.kafka, stream_app.cli.versions; ModelSubscriber(Settings()); "
+        "print([name for name in sys.modules if name.partition('.')[0] == 'cryptography'])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
