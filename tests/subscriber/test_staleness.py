@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import pytest
-from simulators import MemoryReader, MemorySink, envelope
+from simulators import MemoryReader, MemorySink, envelope, pinned, unpinned
 from subscriber_helpers import CHAIN, LONG, MemorySettings, Told, answer_of, expected, publish
 
 from stream_app.errors import StaleModel, Unavailable
@@ -17,6 +18,7 @@ from stream_app.telemetry import utc
 from stream_app.versions.messages import Manifest
 
 START = 1_700_000_000.0
+SENT = {"sent": utc(START - 61)}
 
 
 class Clock:
@@ -124,6 +126,23 @@ def waited_for(subscriber: ModelSubscriber) -> None:
     while not subscriber.health().swaps:
         pass
     subscriber.wait(0.01)
+
+
+def test_who_waits_for_what_is_refused_gets_it_once_it_is_pinned() -> None:
+    settings, clock = MemorySettings(stale_after=60.0, when_stale="refuse"), Clock()
+    publish(settings, 1, sent=utc(START - 61))
+    with ModelSubscriber(settings, clock=clock) as subscriber, ThreadPoolExecutor(1) as beside:
+        while not subscriber.health().stale:
+            pass
+        waiting = beside.submit(subscriber.wait, LONG)
+        settings.sink.log.append(pinned(CHAIN[0], serial=1, sent=envelope().model_copy(update={"times": SENT})))
+        assert waiting.result().version.number == 1
+        assert (subscriber.health().stale, subscriber.health().pinned) == (False, 1)
+        settings.sink.log.append(unpinned(serial=2))
+        while subscriber.health().pinned:
+            pass
+        with pytest.raises(StaleModel):
+            _ = subscriber.model
 
 
 def test_what_is_pinned_is_never_stale() -> None:
