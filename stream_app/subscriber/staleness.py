@@ -40,7 +40,10 @@ class Served(NamedTuple):
 def _seconds(times: Mapping[str, str | float | None]) -> float:
     """When an envelope says that it was sent: seconds, or text with a zone; infinity where it does not say."""
     sent = times.get("sent")
+    if not isinstance(sent, str):
+        return math.inf if sent is None else sent
     try:
-        return datetime.fromisoformat(sent).timestamp() if isinstance(sent, str) else float(sent or math.inf)
-    except (ValueError, OverflowError):
+        at = datetime.fromisoformat(sent)
+    except ValueError:
         return math.inf
+    return at.timestamp() if at.tzinfo is not None else math.inf

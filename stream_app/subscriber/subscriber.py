@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Self, TypeVar
 
@@ -179,7 +178,7 @@ class ModelSubscriber:
                 pause = self.settings.poll
                 continue
             self._following.close()
-            self._rest(pause)
+            self._stop.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         self._following.close()
 
@@ -196,12 +195,6 @@ class ModelSubscriber:
             _log.exception("the model subscriber starts reading again")
             return f"{type(error).__name__}: {error}"
         return ""
-
-    def _rest(self, seconds: float) -> None:
-        """Waits; what serves may become stale meanwhile, and is told."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not self._stop.wait(min(left, self.settings.poll)):
-            self._tell_stale()
 
     def _take(self, news: News) -> None:
         match news:
