@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import asdict, replace
 
@@ -167,11 +168,13 @@ def test_health_is_plain_values() -> None:
         subscriber.wait(LONG)
         health = subscriber.health()
     plain = asdict(replace(health, lag=0))
-    assert plain == {
+    told = {
         **{"state": "serving", "version": 1, "digest": CHAIN[0].digest, "run": "first", "epoch": 1},
         **{"times": {"sent": utc(START), "closed": 12.5}, "age": 0.0, "since_swap": 0.0, "stale": False},
         **{"pinned": None, "lag": 0, "swaps": 1, "refusals": 0, "last_refusal": "", "stage": "", "trouble": ""},
     }
+    assert json.dumps(plain)
+    assert {name: plain[name] for name in told} == told
 
 
 @pytest.mark.parametrize(
