@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from key_pairs import Pair
 from simulators import chain, envelope, flipped, forged, tiny_version, truncated
 
@@ -208,3 +210,42 @@ def test_a_control_record_and_what_it_pins_must_both_be_signed(tmp_path: Path) -
     said = control(joined(WHOLE[0], [pinning(1, WHOLE[0], signer=signer)]), keys)
     assert (said[0], len(said[1])) == (ours, 1)
     assert said[1][0].startswith("the version it pins: is not signed")
+
+
+# -- whatever lies there ----------------------------------------------------------------------------------------------
+
+STEPS = st.tuples(
+    st.sampled_from(["drop", "flip", "cut", "tombstone", "repeat", "under another key"]),
+    st.integers(0, 10_000),
+    st.integers(0, 10_000),
+)
+
+
+@given(st.lists(STEPS, max_size=6))
+@settings(max_examples=100, deadline=None)
+def test_what_is_called_sound_is_a_version_that_was_published_and_can_be_taken_out(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    log = [*joined(*WHOLE[:3]), pinning(1, WHOLE[0])]
+    for step, place, other in steps:
+        place, other = place % len(log), other % len(log)
+        key, value = log[place]
+        if step == "drop" and len(log) > 1:
+            del log[place]
+        elif step == "flip" and value:
+            log[place] = flipped((key, value), 8 * other + 3)
+        elif step == "cut":
+            log[place] = truncated((key, value), other % 50)
+        elif step in ("tombstone", "repeat"):
+            log.append((key, None if step == "tombstone" else value))
+        else:
+            log[place] = (log[other][0], value)
+    stock = stock_of(log)
+    audited_control(stock, "default")
+    for one in audited(stock, "default"):
+        if one.problems:
+            continue
+        kept = taken_out(log, (one.version,))[one.version]
+        assert kept.version.content_bytes == CHAIN[one.version - 1].content_bytes
+        for name, array in CHAIN[one.version - 1].tensors.items():
+            assert kept.version.tensors[name].tobytes() == array.tobytes()
