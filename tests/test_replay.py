@@ -10,7 +10,6 @@ import signal
 import struct
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -481,8 +480,8 @@ def test_a_subscriber_scores_the_next_period_by_ids_alone_as_the_replay_reports(
     """The version before knows which categories an item had then, and nothing of items born since."""
     out, _, results = tagged
     rows = stream().canonical()
-    with closing(DirectorySink(out / "versions", "default").reader()) as reader:
-        versions = list(assembled(reader.poll(0), "default", NumpyServing()))
+    versions = list(assembled(DirectorySink(out / "versions").read(), "default", NumpyServing()))
+    assert len(versions) == len(results) - 1
     for version, scored in zip(versions, results[2:], strict=False):
         at = range((scored.period - 1) * ROWS, scored.period * ROWS)
         histories = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +30,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def versions_of(recording: Path, out: Path, learning: LearningSettings) -> list[ModelVersion]:
     list(replay(recording, replace(SETTINGS, learning=learning), out))
-    with closing(DirectorySink(out / "versions", "default").reader()) as reader:
-        return list(assembled(reader.poll(0), "default", NumpyServing()))
+    return list(assembled(DirectorySink(out / "versions").read(), "default", NumpyServing()))
 
 
 def test_they_say_what_the_learner_has_and_change_nothing_else(recording: Path, tmp_path: Path) -> None:
