@@ -15,7 +15,7 @@ from stream_app.errors import IncompatibleState, VersionRejected, on_disk
 from stream_app.sinks.durable import remove, sync_folder, write_synced
 from stream_app.versions.control import Pin
 from stream_app.versions.head import Head, head_of
-from stream_app.versions.manifest import Envelope
+from stream_app.versions.manifest import MANIFEST_BYTES, Envelope
 from stream_app.versions.messages import PROGRESS_KEY, Manifest, Message, chunk_key, manifest_key, pack_progress
 from stream_app.versions.model_version import ModelVersion
 
@@ -182,8 +182,9 @@ def _is_ours(found: Path) -> bool:
 
 
 def _bytes(path: Path) -> bytes:
-    """A folder without its file is damaged like one with an empty file."""
+    """A folder without its file is damaged like one with an empty file; of one that is too large, enough to say so."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MANIFEST_BYTES + 1)
     except FileNotFoundError:
         return b""

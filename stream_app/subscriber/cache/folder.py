@@ -19,6 +19,7 @@ from stream_app.sinks.directory import MANIFEST, TENSORS
 from stream_app.sinks.durable import sync_folder, write_synced
 from stream_app.subscriber.cache.mapped import mapped
 from stream_app.subscriber.cache.records import Current, DerivedSeal
+from stream_app.versions.manifest import MANIFEST_BYTES
 from stream_app.versions.messages import Manifest
 from stream_app.versions.model_version import ModelVersion
 from stream_app.versions.tensors import Array, Buffer, TensorSpec, header, ordered
@@ -62,7 +63,7 @@ def read_folder(path: Path, current: Current, check: Check) -> Found:
 
 def _read(folder: int, place: Path, current: Current, check: Check) -> Found:
     with _file(folder, MANIFEST) as file:
-        manifest = Manifest.unpack(file.read(), current.version)
+        manifest = Manifest.unpack(file.read(MANIFEST_BYTES + 1), current.version)
     if manifest.digest != current.digest:
         raise DigestMismatch(None, f"{place} holds {manifest.digest}, not {current.digest}")
     check(manifest)
@@ -92,7 +93,7 @@ def _write_derived(folder: Path, digest: str, arrays: Mapping[str, Array]) -> No
 
 def _read_derived(folder: int, place: Path, current: Current) -> Mapping[str, Array] | None:
     with _file(folder, SEAL) as file:
-        seal = DerivedSeal.unpack(file.read(), f"{place}/{SEAL}")
+        seal = DerivedSeal.unpack(file.read(MANIFEST_BYTES), f"{place}/{SEAL}")
     if seal.of != current.digest:
         raise DigestMismatch(None, f"{place}/{SEAL} is of another version")
     if seal.layout != LAYOUT:

@@ -18,6 +18,7 @@ from stream_app.sinks.durable import remove, sync_folder, write_synced
 from stream_app.subscriber.cache.folder import read_folder, write_folder
 from stream_app.subscriber.cache.records import Current, is_folder_name
 from stream_app.subscriber.forked import tell_when_forked
+from stream_app.versions.manifest import MANIFEST_BYTES
 from stream_app.versions.messages import Manifest
 
 CURRENT = "current"
@@ -34,7 +35,8 @@ def read_current(path: Path) -> Current | None:
     Raises VersionRejected (damaged, or a format that is not known), or OSError.
     """
     try:
-        value = (path / CURRENT).read_bytes()
+        with (path / CURRENT).open("rb") as file:
+            value = file.read(MANIFEST_BYTES)
     except FileNotFoundError:
         return None
     return Current.unpack(value, str(path / CURRENT))
