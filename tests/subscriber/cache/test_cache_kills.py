@@ -11,6 +11,8 @@ import pytest
 from cache_helpers import CHAIN, folders, given, numbers, reader, served, written
 
 from stream_app.subscriber.cache import CacheWriter
+from stream_app.subscriber.cache.folder import read_folder
+from stream_app.subscriber.cache.records import Current
 
 HERE = Path(__file__).resolve().parent
 PATHS = [str(HERE), str(HERE.parent.parent), str(HERE.parent.parent.parent)]
@@ -23,6 +25,15 @@ def killed(folder: Path, write: str) -> list[Path]:
     command = [sys.executable, str(HERE / "killed_writer.py"), str(folder), str(KEEP), write]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return [folder / str(at) for at in range(1, int(done.stdout) + 2)]
+
+
+def assert_whole(cache: Path) -> None:
+    """Every folder that has the name of a version holds all of it, whether it is served or not."""
+    for name in folders(cache):
+        if not name.startswith("."):
+            number = int(name.partition("-")[0])
+            one = Current(folder=name, version=number, digest=CHAIN[number - 1].digest)
+            read_folder(cache, one, lambda manifest: None)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +54,7 @@ def test_killed_at_every_file_operation_a_whole_version_is_served_and_the_next_w
     assert len(copies) > least, "the points are met"
     old, seen = before[-1] if before else None, []
     for copy in copies:
+        assert_whole(copy)
         seen.append(served(reader(copy)))
         following = reader(copy)
         assert served(following) == seen[-1]

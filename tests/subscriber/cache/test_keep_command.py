@@ -15,6 +15,8 @@ from simulators import envelope, tiny_version
 from benchmarks.small_disk import small_disk
 from stream_app.broker import KafkaSettings
 from stream_app.cli.main import main
+from stream_app.settings.load import load
+from stream_app.settings.serving import ServingSettings
 from stream_app.sinks.kafka import KafkaSink
 from stream_app.subscriber.cache import CacheWriter
 from stream_app.subscriber.cache import writer as writer_module
@@ -101,6 +103,11 @@ def test_a_flag_without_a_directory_needs_the_setting(capsys: pytest.CaptureFixt
     code, _, said = subscribe(capsys, "--cache")
     assert code == 2
     assert "setting subscriber.cache: is not set, and --cache names no directory" in said
+
+
+def test_no_directory_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASMG_SUBSCRIBER__CACHE", "")
+    assert load(ServingSettings, {}).subscription().cache is None
 
 
 @pytest.mark.broker
