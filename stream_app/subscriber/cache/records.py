@@ -16,6 +16,7 @@ from stream_app.versions.tensors import TensorSpec
 
 FORMAT: Final = 1
 Type = Literal["F64", "I64", "F32", "I32", "U8"]
+MOST_BEFORE = 1000
 _FOLDER = r"^[0-9]{6,12}-[0-9a-f]{12}(\.[0-9]{1,9})?$"
 FolderName = Annotated[str, pydantic.StringConstraints(pattern=_FOLDER)]
 
@@ -55,7 +56,7 @@ class Current(_Record):
     folder: FolderName
     version: Number
     digest: Digest
-    before: Annotated[tuple[FolderName, ...], pydantic.Field(max_length=1000)] = ()
+    before: Annotated[tuple[FolderName, ...], pydantic.Field(max_length=MOST_BEFORE)] = ()
     pinned: Number | None = None
 
 

@@ -16,7 +16,7 @@ from stream_app.serving.model import ServingModel
 from stream_app.sinks.directory import MANIFEST
 from stream_app.sinks.durable import remove, sync_folder, write_synced
 from stream_app.subscriber.cache.folder import read_folder, write_folder
-from stream_app.subscriber.cache.records import Current, is_folder_name
+from stream_app.subscriber.cache.records import MOST_BEFORE, Current, is_folder_name
 from stream_app.subscriber.forked import tell_when_forked
 from stream_app.versions.manifest import MANIFEST_BYTES
 from stream_app.versions.messages import Manifest
@@ -46,10 +46,13 @@ class CacheWriter:
     """Writes the cache in `path`, which is made when it is not there; ends with `close`, or as a context.
 
     keep: how many folders before the current one stay; so the disk holds up to keep + 2 versions while one is written.
+    One thread writes.
     """
 
     def __init__(self, path: str | Path, keep: int = 2) -> None:
         """Raises CacheInUse when another process writes there, DiskRefuses when it cannot be written."""
+        if not 0 <= keep <= MOST_BEFORE:
+            raise ValueError(f"keep is {keep}, expected 0 to {MOST_BEFORE}")
         self.path, self.keep = Path(path), keep
         with on_disk(self.path):
             self.path.mkdir(parents=True, exist_ok=True)

@@ -91,6 +91,13 @@ def test_current_and_those_before_it_are_kept_and_nothing_else_is(tmp_path: Path
     assert set(folders(tmp_path)) - set(kept) == {"notes.txt", "somebody's"}
 
 
+@pytest.mark.parametrize("keep", [-1, 1001])
+def test_how_many_are_kept_is_checked_before_anything_is_made(tmp_path: Path, keep: int) -> None:
+    with pytest.raises(ValueError, match=f"keep is {keep}, expected 0 to 1000"):
+        CacheWriter(tmp_path / "cache", keep)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_what_is_there_is_not_written_again(tmp_path: Path) -> None:
     written(tmp_path, range(1, 4))
 

@@ -66,6 +66,23 @@ def test_it_keeps_what_is_on_the_topic_and_goes_on_where_it_was(
     sink.close()
 
 
+@pytest.mark.broker
+def test_what_an_operator_pins_is_what_the_cache_serves_until_it_is_unpinned(
+    sink: KafkaSink, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version in CHAIN[:2]:
+        sink.write(version, envelope())
+    assert subscribe(capsys, "--cache", tmp_path, "--until", 2, "--for", 60)[:2] == (0, [2])
+    following = reader(tmp_path)
+    for command, versions in ((["pin", "1"], [2, 1]), (["unpin"], [1, 2])):
+        assert main(["versions", *command]) == 0
+        capsys.readouterr()
+        assert subscribe(capsys, "--cache", tmp_path, "--count", 2, "--for", 60)[:2] == (0, versions)
+        assert served(following) == versions[-1]
+        assert following.pinned == (1 if versions[-1] == 1 else None)
+    sink.close()
+
+
 @pytest.mark.usefixtures("nobody")
 def test_without_a_broker_it_serves_what_it_has_and_says_what_is_the_matter(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
