@@ -31,4 +31,5 @@ def _tell() -> None:
         one.forked()
 
 
-os.register_at_fork(after_in_child=_tell)
+if hasattr(os, "register_at_fork"):  # not where nothing is forked
+    os.register_at_fork(after_in_child=_tell)

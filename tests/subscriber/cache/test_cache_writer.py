@@ -7,7 +7,8 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,20 +176,26 @@ def test_the_next_writer_waits_for_the_one_before_to_end(tmp_path: Path) -> None
     assert served(reader(tmp_path)) == 1
 
 
-def forked(does: Callable[[], object]) -> int:
-    """The process that does it, and then waits to be killed."""
+@contextmanager
+def forked(does: Callable[[], object]) -> Iterator[bool]:
+    """Whether a process that is forked can do it; it lives as long as the block."""
     ready, tell = os.pipe()
     child = os.fork()
     if not child:
+        said = b"no"
         try:
             does()
-            os.write(tell, b"done")
+            said = b"yes"
         finally:
+            os.write(tell, said)
             signal.pause()
-    os.close(tell)
-    assert os.read(ready, 4) == b"done"
-    os.close(ready)
-    return child
+    try:
+        yield os.read(ready, 3) == b"yes"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(ready)
+        os.close(tell)
 
 
 def test_a_forked_process_neither_writes_nor_holds_the_lock(tmp_path: Path) -> None:
@@ -199,15 +206,12 @@ def test_a_forked_process_neither_writes_nor_holds_the_lock(tmp_path: Path) -> N
         with pytest.raises(ValueError, match="forked"):
             first.write(*given(CHAIN[1]))
 
-    child = forked(tries)
-    try:
+    with forked(tries) as refused:
+        assert refused
         first.write(*given(CHAIN[1]))
         first.close()
         written(tmp_path, range(3, 4))
         assert served(reader(tmp_path)) == 3
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
 
 
 def test_what_readers_have_mapped_stays_theirs_when_it_is_removed(tmp_path: Path) -> None:

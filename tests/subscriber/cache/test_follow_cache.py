@@ -329,10 +329,12 @@ def in_a_fork(look: Callable[[], object], meanwhile: Callable[[], object] = lamb
     ready, tell = os.pipe()
     child = os.fork()
     if not child:
+        said = "failed"
         try:
             os.read(go, 1)
-            os.write(tell, json.dumps(look()).encode())
+            said = look()
         finally:
+            os.write(tell, json.dumps(said).encode())
             os.kill(os.getpid(), signal.SIGKILL)
     os.close(tell)
     meanwhile()
