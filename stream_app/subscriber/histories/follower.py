@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from stream_app.errors import AccessDenied, IncompatibleState, StaleModel, Unavailable
 from stream_app.serving.model import ServingModel
+from stream_app.subscriber.aio import AsyncModelSubscriber
 from stream_app.subscriber.histories.health import HistoryHealth
 from stream_app.subscriber.histories.live import continued
 from stream_app.subscriber.histories.reading import Reading
@@ -25,7 +26,7 @@ _LONGEST_PAUSE = 15.0
 class HistoryFollower:
     """See the package. Begin it after a fork: a thread belongs to one process."""
 
-    def __init__(self, settings: HistorySettings, subscriber: ModelSubscriber) -> None:
+    def __init__(self, settings: HistorySettings, subscriber: ModelSubscriber | AsyncModelSubscriber) -> None:
         """subscriber: whose served version is continued; it may follow a topic, a directory or a cache."""
         self.settings, self._subscriber = settings, subscriber
         self._reading: Reading | None = None

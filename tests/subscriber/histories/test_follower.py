@@ -162,7 +162,9 @@ def test_what_it_cannot_read_is_a_named_trouble_and_serving_goes_on(stream: Stre
     stream.liked((11, 2, END + 2 * SECOND))
     first = stream.serve(version())
     with stream.subscriber() as subscriber, stream.follower(subscriber) as follower:
-        assert named in until(follower, lambda health: bool(health.trouble)).trouble
+        trouble = until(follower, lambda health: bool(health.trouble)).trouble
+        assert trouble.startswith("the segments topic holds")
+        assert named in trouble
         assert follower.history(11) == [9, *OWN]
         stream.serve(version(2, first.digest, until=END + 3 * SECOND))
         model = subscriber.wait(LONG, version=2)
