@@ -26,6 +26,8 @@ class Succession:
         self._newest: Manifest | None = None
         self._known: dict[int, str] = {}
         self._passed = 0
+        """Of the newest's run: what is older than this is no attack but the past, since a pin or a restart led past
+        it, and is passed over without a word."""
 
     @property
     def pin(self) -> Pin | None:
@@ -73,14 +75,16 @@ class Succession:
         if self._newest is None or _place(manifest) > _place(self._newest):
             if self._newest is None or self._newest.envelope.run != manifest.envelope.run:
                 self._known.clear()
+                self._passed = 0
             self._newest = manifest
             self._known[manifest.content.version] = manifest.digest
             if len(self._known) > _KNOWN:
                 del self._known[next(iter(self._known))]
+            if self.pin is not None:
+                self._passed = manifest.content.version
 
     def resume(self, manifests: Iterable[Manifest]) -> None:
-        """Goes on as if these had been served, in this order, and all older ones before them: in their run what is
-        older than the newest of them is no attack but the past, and is passed over."""
+        """Goes on as if these had been served, in this order, and all older ones before them."""
         for manifest in manifests:
             self.serve(manifest)
         if self._newest is not None:
