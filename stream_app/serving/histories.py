@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stream_app.serving.networks.network import Rows
+from stream_app.serving.networks.ragged import positions
 from stream_app.versions.columns import HISTORIES_UNTIL, ids_of_rows
 from stream_app.versions.model_version import ModelVersion
+from stream_app.versions.tensors import Array
 
 
 class OwnHistory(NamedTuple):
@@ -42,16 +44,19 @@ class VersionHistories:
 
         Row 0, which stands for unknown users, has none.
         """
-        before = np.maximum(users - 1, 0)
-        begins = self._offsets[before]
-        lengths = self._offsets[before + (users > 0)] - begins
+        begins = self._offsets[np.maximum(users - 1, 0)]
+        lengths = self._offsets[users] - begins
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        at = np.repeat(begins - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return self._rows[at].astype(np.int64), offsets
+        return self._rows[positions(begins, lengths)].astype(np.int64), offsets
+
+    def row(self, user: int) -> Rows:
+        """Those of one user row."""
+        return self._of(user).astype(np.int64)
 
     def of_user(self, row: int) -> OwnHistory:
         """That of one user row, as ids."""
-        if row == 0:
-            return OwnHistory([], 0)
-        begin, end = self._offsets[row - 1], self._offsets[row]
-        return OwnHistory(ids_of_rows("items", self._tensors, self._rows[begin:end]), int(self._newest[row - 1]))
+        items = ids_of_rows("items", self._tensors, self._of(row))
+        return OwnHistory(items, int(self._newest[row - 1]) if row else 0)
+
+    def _of(self, user: int) -> Array:
+        return self._rows[self._offsets[max(user - 1, 0)] : self._offsets[user]]

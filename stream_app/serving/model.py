@@ -16,6 +16,7 @@ Immutable: one model may serve from any number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,7 +138,9 @@ class ServingModel:
         """What scores for this user, and the rows of the items."""
         row = self._users.of([user])
         recent, rows = self._items.of_both(() if history is None else history[:HISTORY], items)
-        return self._network.for_user(int(row[0]), self._own_rows(row)[0] if history is None else recent), rows
+        if history is None and self._histories is not None:
+            recent = self._histories.row(int(row[0]))
+        return self._network.for_user(int(row[0]), recent), rows
 
     def _among(self, among: Ids, exclude: Ids, without: Rows) -> tuple[Rows, list[Any]]:
         """The rows of `among` that are left, rising, each once; and its ids that are not known, which share row 0."""
@@ -155,22 +158,23 @@ class ServingModel:
         self, compute: Callable[[Lookups], Floats], users: Ids, items: Ids, histories: Histories | None
     ) -> Floats:
         user_rows, item_rows = self._users.of(users), self._items.of(items)
-        if histories is None:
-            flat, offsets = self._own_rows(user_rows)
-        else:
+        pairs: Callable[[int, int], Lookups] = partial(self._own_pairs, user_rows, item_rows)
+        given = len(user_rows)
+        if histories is not None:
             ids, offsets = joined(histories)
-            flat, offsets = recent(self._items.of(ids), offsets)
-        if not len(user_rows) == len(item_rows) == len(offsets) - 1:
-            raise ValueError(f"{len(user_rows)} users, {len(item_rows)} items and {len(offsets) - 1} histories")
-        pairs = Lookups(user_rows, item_rows, flat, offsets)
+            pairs = Lookups(user_rows, item_rows, *recent(self._items.of(ids), offsets)).pairs
+            given = len(offsets) - 1
+        if not len(user_rows) == len(item_rows) == given:
+            raise ValueError(f"{len(user_rows)} users, {len(item_rows)} items and {given} histories")
         found = np.empty(len(user_rows), np.float32)
         for begin in range(0, len(user_rows), _PAIRS):
             end = min(begin + _PAIRS, len(user_rows))
-            found[begin:end] = compute(pairs.pairs(begin, end))
+            found[begin:end] = compute(pairs(begin, end))
         return found
 
-    def _own_rows(self, users: Rows) -> tuple[Rows, Rows]:
-        """Item rows of the histories that the version has of these user rows, and where each one's begin."""
+    def _own_pairs(self, users: Rows, items: Rows, begin: int, end: int) -> Lookups:
+        """The pairs from `begin` to `end`, with the histories that the version itself has."""
+        users, items = users[begin:end], items[begin:end]
         if self._histories is None:
-            return _NONE, np.zeros(len(users) + 1, np.int64)
-        return self._histories.rows(users)
+            return Lookups(users, items, _NONE, np.zeros(len(users) + 1, np.int64))
+        return Lookups(users, items, *self._histories.rows(users))

@@ -25,6 +25,8 @@ HISTORIES_UNTIL = "histories_until"
 HISTORY = 30
 """Items that a history has at most."""
 
+_USERS = 1 << 16  # looked at at a time: the lengths of all histories at once would be as large as their offsets
+
 
 def ids_to_tensors(table: str, ids: NDArray[Any] | Sequence[Any]) -> dict[str, Array]:
     """`ids`: integers, or strings (an object array of `str`); `table` is "users", "items" or "categories".
@@ -129,11 +131,12 @@ def check_histories(tensors: Mapping[str, Array], items: int) -> None:
         raise ValueError("histories: offsets do not rise from 0 to the number of rows")
     if len(rows) and not 1 <= int(rows.min()) <= int(rows.max()) <= items:
         raise ValueError(f"histories: rows from {rows.min()} to {rows.max()}, there are 1 to {items}")
-    lengths = np.diff(offsets)
-    if np.any(lengths > HISTORY):
-        raise ValueError(f"histories: a user has {lengths.max()} rows, at most {HISTORY} are carried")
-    if np.any(newest > lengths):
-        raise ValueError("histories: a user has fewer rows than are said to be the newest")
+    for begin in range(0, len(newest), _USERS):
+        lengths = np.diff(offsets[begin : begin + _USERS + 1])
+        if np.any(lengths > HISTORY):
+            raise ValueError(f"histories: a user has {lengths.max()} rows, at most {HISTORY} are carried")
+        if np.any(newest[begin : begin + _USERS] > lengths):
+            raise ValueError("histories: a user has fewer rows than are said to be the newest")
 
 
 def rising(offsets: Array, end: int) -> bool:
