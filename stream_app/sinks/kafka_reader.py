@@ -56,12 +56,10 @@ class KafkaReader:
         """See `VersionReader.begin`: where the chunks of `pin` lay, then near the end (`near_end.py`)."""
         with reached(self._kafka, self._topic):
             first, end = self.bounds()
-            place = Beginning(first, first) if whole else beginning(self.between, first, end)
-            unwanted = pin is not None or place.newest == has
-            start = place.behind_it if unwanted else place.with_newest
+            place = Beginning(first) if whole else beginning(self.between, first, end)
             self.whole, self.newest, self._at_start = not place.newest, place.newest, end
             self._first = [] if place.control is None else [place.control]
-            self._ranges = deque([(start, None)])
+            self._ranges = deque(place.ranges(wanted=pin is None and place.newest != has))
             if pin is not None and pin.digest != has and not self.whole and first <= pin.first <= pin.last < end:
                 self._ranges.appendleft((pin.first, pin.last + 1))
             self._consumer.seek(self._partition, self._ranges[0][0])
@@ -91,9 +89,9 @@ class KafkaReader:
         """See `VersionReader.behind`."""
         if self._at_start is None:
             return None
-        begin, stop = self._ranges[0]
-        aside = 0 if stop is None else stop - begin
-        return len(self._first) + aside + max(0, self._at_start - (self._ranges[-1][0] if aside else self._position()))
+        aside = sum(stop - begin for begin, stop in self._ranges if stop is not None)
+        last = self._ranges[-1][0] if aside else self._position()
+        return len(self._first) + aside + max(0, self._at_start - last)
 
     def lag(self) -> int | None:
         """See `VersionReader.lag`; as of the last fetch, marks of transactions included."""

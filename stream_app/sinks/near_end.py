@@ -35,20 +35,25 @@ Between = Callable[[int, int], Iterable[Record]]
 
 
 class Beginning(NamedTuple):
-    """The offset from which on to read: `with_newest`, or `behind_it` for a reader that needs no chunk of the newest.
+    """Read from offset `start` on, after `control`, if there is one. newest: digest of the newest version; "" where
+    everything is read. chunks: from the first of these offsets up to the second lie its chunks, and nothing else."""
 
-    control: what to give out before, if anything. newest: the newest version's digest; "" where everything is read.
-    """
-
-    with_newest: int
-    behind_it: int
+    start: int
     control: Message | None = None
     newest: str = ""
+    chunks: tuple[int, int] | None = None
+
+    def ranges(self, wanted: bool = True) -> list[tuple[int, int | None]]:
+        """Of offsets to be read, one after the other, the last one open; wanted: whether that version is."""
+        if wanted or self.chunks is None:
+            return [(self.start, None)]
+        begin, stop = self.chunks
+        return [(stop, None)] if self.start == begin else [(self.start, begin), (stop, None)]
 
 
 def beginning(between: Between, first: int, end: int) -> Beginning:
     """For a log whose records have offsets from `first` on, below `end`."""
-    everything = Beginning(first, first)
+    everything = Beginning(first)
     found = _newest_manifest(between, first, end)
     hints = None if found is None else Hints.of(found.headers or (), found.offset)
     if found is None or hints is None or hints.start < first:
@@ -63,9 +68,9 @@ def beginning(between: Between, first: int, end: int) -> Beginning:
         if there is None or there.key != CONTROL_KEY or there.value is None:
             return everything
         control = (there.key, there.value)
-    # Where its chunks fill all offsets up to it, nobody has written in between, and none of them need be read.
-    alone = found.offset - hints.first == len(manifest.content.chunks) and hints.looked >= hints.first
-    return Beginning(hints.start, found.offset if alone else hints.start, control, manifest.digest)
+    # Where they fill all offsets up to the manifest, no operator has written in between.
+    alone = found.offset - hints.first == len(manifest.content.chunks)
+    return Beginning(hints.start, control, manifest.digest, (hints.first, found.offset) if alone else None)
 
 
 def manifests(between: Between, first: int, end: int) -> Iterator[Record]:

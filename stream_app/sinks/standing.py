@@ -35,7 +35,8 @@ def control_of(between: Between, first: int, end: int, model: str) -> ControlRec
     """See `Standing.control`; for a log with offsets from `first` on, below `end`."""
     place, newest = beginning(between, first, end), None
     values = [] if place.control is None else [place.control[1]]
-    values += [record.value for record in between(place.behind_it, end) if record.key == CONTROL_KEY]
+    for start, stop in place.ranges(wanted=False):
+        values += [record.value for record in between(start, stop or end) if record.key == CONTROL_KEY]
     for value in values:
         try:
             record = ControlRecord.unpack(value or b"", model)

@@ -105,7 +105,7 @@ class Log:
     def _fed(self, assembler: Assembler, place: Beginning) -> None:
         """Until the pin changes, or to the end."""
         log = [] if place.control is None else [place.control]
-        log += [(record.key, record.value) for record in self.between(place.with_newest, self.end)]
+        log += [(record.key, record.value) for record in self.between(place.start, self.end)]
         before = assembler.pin
         for key, value in log:
             if key != PROGRESS_KEY and assembler.pin is before:
@@ -113,7 +113,7 @@ class Log:
                     assembler.feed(key, value)
 
 
-EVERYTHING = Beginning(0, 0)
+EVERYTHING = Beginning(0)
 
 
 def published(count: int) -> Log:
@@ -136,7 +136,11 @@ def unpin(log: Log) -> Message:
 def test_it_begins_with_the_first_chunk_of_the_newest_version() -> None:
     log = published(5)
     place = log.beginning()
-    assert place == (4 * (CHUNKS + 2), 5 * (CHUNKS + 2) - 2, None, CHAIN[4].digest)
+    begin, stop = 4 * (CHUNKS + 2), 5 * (CHUNKS + 2) - 2
+    assert place == (begin, None, CHAIN[4].digest, (begin, stop))
+    assert place.ranges() == [(begin, None)]
+    assert place.ranges(wanted=False) == [(stop, None)]
+    assert place._replace(start=begin - 1).ranges(wanted=False) == [(begin - 1, begin), (stop, None)]
     assert log.read <= 4
     assert log.learned(place) == (CHAIN[4].digest, None)
 
@@ -145,7 +149,7 @@ def test_chunks_that_are_not_wanted_are_passed_over_only_where_nobody_has_writte
     log = published(2)
     log.publish(3, envelope(), operator=pin(log, CHAIN[0]))
     place = log.beginning()
-    assert place.behind_it == place.with_newest
+    assert place.ranges(wanted=False) == place.ranges()
 
 
 def test_the_control_record_that_the_publisher_knew_comes_first_and_a_later_one_by_itself() -> None:
@@ -225,9 +229,9 @@ def test_what_lies_below_the_beginning_of_the_log_is_not_asked_for() -> None:
         return log.between(start, stop)
 
     log.records[-1].headers = Hints(3, 3).headers()
-    assert beginning(between, 40, log.end) == Beginning(40, 40)
+    assert beginning(between, 40, log.end) == Beginning(40)
     log.records[-1].headers = Hints(50, 50, 5).headers()
-    assert beginning(between, 40, log.end) == Beginning(40, 40)
+    assert beginning(between, 40, log.end) == Beginning(40)
     assert min(asked) >= 40
 
 
