@@ -80,6 +80,15 @@ def test_the_recommended_are_the_first_of_a_full_sort_whatever_is_asked(name: st
     np.testing.assert_array_equal(found.probabilities, model.score(user, found.items, history))
 
 
+def test_unknown_ids_are_as_good_as_each_other_and_stand_as_they_were_given() -> None:
+    model, unknown = MODELS["embedding-mlp"], [9, 7, 8]
+    assert model.recommend(11, 2, [*unknown, 9]).items == [9, 7]
+    assert model.recommend(11, 9, [*unknown, 9], exclude=[7, 55]).items == [9, 8]
+    cold, warm = model.score(11, [9, 100])
+    ordered = [*unknown, 100] if cold >= warm else [100, *unknown]
+    assert model.recommend(11, 9, np.array([100, *unknown, 100])).items == ordered
+
+
 @pytest.mark.parametrize("name", VERSIONS)
 def test_blocks_do_not_show(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for k, exclude in ((1, ()), (7, ()), (7, model_ids(name)[5:40]), (60, ()), (100, ())):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -163,6 +165,21 @@ def test_columns_of_different_length_are_refused() -> None:
             MODEL.score_pairs(*arguments)
 
 
+@pytest.mark.parametrize("version", [VERSION, WITH_CATEGORIES], ids=["plain", "with categories"])
+def test_many_candidates_score_as_one_at_a_time_and_need_little_memory(version: ModelVersion) -> None:
+    model, count = ServingModel(version), 200_000
+    items = np.random.default_rng(1).integers(0, 12, count)
+    model.score(7, items[:9000])  # this thread's memory for one block
+    tracemalloc.start()
+    try:
+        found = model.score(7, items, [2, 9])
+        assert tracemalloc.get_traced_memory()[1] < 40 * count
+    finally:
+        tracemalloc.stop()
+    expected = model.score_pairs([7] * 12, range(12), [[2, 9]] * 12)
+    np.testing.assert_allclose(found, expected[items], atol=1e-6, rtol=0)
+
+
 def test_nothing_to_score_gives_nothing() -> None:
     assert MODEL.score(11, []).shape == (0,)
     assert MODEL.score_pairs([], [], []).shape == (0,)
@@ -177,4 +194,6 @@ def test_a_model_that_knows_nobody_scores_everybody_the_same() -> None:
 def test_sigmoid_is_right_at_both_ends() -> None:
     logits = np.array([-1000, -87, -20, 0, 3, 20, 1000], np.float32)
     expected = [0, math.exp(-87), 1 / (1 + math.exp(20)), 0.5, 1 / (1 + math.exp(-3)), 1 / (1 + math.exp(-20)), 1]
-    np.testing.assert_allclose(sigmoid(logits), expected, rtol=1e-5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(sigmoid(logits), expected, rtol=1e-5)

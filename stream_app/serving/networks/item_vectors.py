@@ -35,7 +35,6 @@ class ItemVectors:
             return self._means[rows]
         assert self._categories is not None
         own = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        first = np.maximum(own - 1, 0)
-        starts = self._offsets[first]
-        lengths = (self._offsets[own] - starts) * (own > 0)
+        starts = self._offsets[np.maximum(own - 1, 0)]
+        lengths = self._offsets[own] - starts
         return means(self._categories[self._rows[positions(starts, lengths)]], lengths)
