@@ -25,7 +25,7 @@ from benchmarks.local_broker import LocalBroker
 TESTS = Path(__file__).parents[2] / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "versions" / "lies")]
 
-SLICES, UNSIGNED, SIGNED, STEPS = 10, 700, 300, 20
+SLICES, UNSIGNED, SIGNED, STEPS = 10, 700, 300, 12
 CHUNK, FLOOD = 900_000, 1_000_000_000
 MAX_BYTES = 256 << 20
 SPARE = 64 << 20
