@@ -197,6 +197,14 @@ def test_a_wrong_chunk_beside_the_right_one_does_no_harm() -> None:
     assert fed(serving(), [*log[:-1], rekeyed(flipped(log[2], 9)), log[-1]]) == [CHAIN[1].digest]
 
 
+def test_a_wrong_chunk_in_the_place_of_the_right_one_makes_nothing_whole() -> None:
+    assembler = serving()
+    *chunks, manifest = messages(CHAIN[1])
+    wrong = rekeyed(flipped(chunks[2], 9))
+    assert fed(assembler, [manifest, *chunks[:2], wrong, *chunks[3:]]) == []
+    assert fed(assembler, [chunks[2]]) == [CHAIN[1].digest]
+
+
 @pytest.mark.parametrize("which", range(len(messages(CHAIN[1])) - 1))
 def test_dropped_chunk_is_a_gap_when_the_next_version_comes(which: int) -> None:
     assembler = serving()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tracemalloc
 
 import numpy as np
+import pytest
 from simulators import MODEL, envelope, rekeyed, tiny_version
 
-from stream_app.errors import VersionRejected
+from stream_app.errors import DigestMismatch, VersionRejected
 from stream_app.serving.computing import NumpyServing
 from stream_app.versions.assembler import Assembler
 from stream_app.versions.messages import Message
@@ -60,6 +61,22 @@ def test_what_forgeries_took_is_given_back_when_the_manifest_tells_them() -> Non
     assert assembler.held_bytes == sum(len(value) for _, value in chunks[:20])
     found = fed(assembler, list(chunks[20:]))
     np.testing.assert_array_equal(found.tensors["parameters.item"], TABLE)
+
+
+def test_a_forgery_beside_the_chunks_does_not_have_them_copied() -> None:
+    assembler = Assembler(MODEL, NumpyServing())
+    *chunks, manifest = LARGE.messages(envelope())
+    forgery = rekeyed((chunks[5][0], bytes(len(chunks[5][1]))))
+    assembler.feed(*manifest)
+    with pytest.raises(DigestMismatch):
+        assembler.feed(*forgery)
+    tracemalloc.start()
+    try:
+        fed(assembler, chunks)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * LARGE.content.size
 
 
 def test_chunks_in_any_order_make_the_same_version() -> None:
