@@ -15,7 +15,7 @@ Immutable: one model may serve from any number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -94,13 +94,13 @@ class ServingModel:
         user: Any,
         k: int,
         among: Ids | None = None,
-        exclude: Ids = (),
+        exclude: Ids | Set[Any] = (),
         history: Sequence[Any] | None = None,
     ) -> Recommended:
         """The k items that `user` most probably likes, best first; fewer if there are no more.
 
         among: the only ones that count; one that the version does not know is scored with the cold row, and one given
-        twice counts once. Without it, all that the version knows. exclude: never these. history: as for `score`. Of
+        twice counts once. Without it, all that the version knows. exclude: never these. history: as in `score`. Of
         items that are equally good the one that the version knew first comes first, before these the unknown ones as
         they stand in `among`: the answer is a function of version and arguments. Items whose probability is not a
         number (parameters so large that they overflow) are left out. Raises ValueError on ids of another type, or k
@@ -109,11 +109,12 @@ class ServingModel:
         if k < 0:
             raise ValueError(f"k is {k}, must be 0 or more")
         for_user, _ = self._for_user(user, history, ())
-        without = np.unique(self._items.of(exclude))
+        excluded = list(exclude) if isinstance(exclude, Set) else exclude
+        without = np.unique(self._items.of(excluded))
         if among is None:
             rows, numbers = best(for_user.order, slice(1, len(self._items) + 1), k, without)
             return Recommended(self._ids(rows), for_user.probabilities(numbers))
-        rows, unknown = self._among(among, exclude, without)
+        rows, unknown = self._among(among, excluded, without)
         rows, numbers = best(for_user.order, rows, k, _NONE)
         many = np.where(rows == 0, len(unknown), 1)  # they share a row
         rows, numbers = np.repeat(rows, many)[:k], np.repeat(numbers, many)[:k]

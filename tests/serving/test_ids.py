@@ -56,6 +56,7 @@ def test_dense_ids_are_read_directly_and_sparse_ones_from_slots() -> None:
 @given(st.lists(INTEGERS, unique=True, max_size=40), st.lists(INTEGERS, max_size=10))
 @example([2**63 - 1, 2**63 - 2], [-(2**63), -(2**63) + 1])
 @example([-(2**63) + 1], [2**63 - 1, -(2**63)])
+@example([-(2**63)], [2**63 - 1, -(2**63) + 1])
 def test_any_integers_are_told_apart(ids: list[int], others: list[int]) -> None:
     wanted = [ids.index(id) + 1 if id in ids else 0 for id in ids + others]
     np.testing.assert_array_equal(rows_of(np.array(ids, np.int64)).of(ids + others), wanted)

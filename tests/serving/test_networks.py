@@ -100,4 +100,7 @@ def test_what_serves_may_be_ones_own_and_judges_for_itself() -> None:
     with pytest.raises(SchemaMismatch, match="no model of mine"):
         fed(tiny_version(), Assembler("default", serving))
     version = fed(tiny_version(learning=learning(FOREIGN)), Assembler("default", serving))
-    assert ServingModel(version, serving.network(version)).logits([11, 7], [2, 77]).tolist() == [2.0, 0.0]
+    model = ServingModel(version, serving.network(version))
+    assert model.logits([11, 7], [2, 77]).tolist() == [2.0, 0.0]
+    assert model.recommend(11, 3, exclude=[4]).items == [9, 2, 3]
+    assert model.recommend(11, 3, [77, 3, 9]).items == [9, 3, 77]

@@ -83,7 +83,7 @@ def test_the_recommended_are_the_first_of_a_full_sort_whatever_is_asked(name: st
 def test_unknown_ids_are_as_good_as_each_other_and_stand_as_they_were_given() -> None:
     model, unknown = MODELS["embedding-mlp"], [9, 7, 8]
     assert model.recommend(11, 2, [*unknown, 9]).items == [9, 7]
-    assert model.recommend(11, 9, [*unknown, 9], exclude=[7, 55]).items == [9, 8]
+    assert model.recommend(11, 9, [*unknown, 9], exclude={7, 55}).items == [9, 8]
     cold, warm = model.score(11, [9, 100])
     ordered = [*unknown, 100] if cold >= warm else [100, *unknown]
     assert model.recommend(11, 9, np.array([100, *unknown, 100])).items == ordered
