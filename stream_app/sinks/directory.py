@@ -38,7 +38,7 @@ class DirectorySink:
         for left in self.path.glob(f"{_ASIDE}*"):
             remove(left)
         head = self.head()
-        self.epoch = head.epoch + 1
+        self.epoch = head.next_epoch(str(self.path))
         return head
 
     def write(self, version: ModelVersion, envelope: Envelope) -> None:

@@ -153,11 +153,12 @@ class KafkaSink:
             try:
                 producer.init_transactions()
                 head = self._looked()
+                # A topic made anew has forgotten our epoch, but subscribers have not.
+                epoch = head.next_epoch(f"topic {self.topic}", max(known.epoch, self.epoch))
             except BaseException:
                 _given_up(producer)
                 raise
-        # A topic made anew has forgotten our epoch, but subscribers have not.
-        self._producer, self._head, self.epoch = producer, head, max(head.epoch, known.epoch, self.epoch) + 1
+        self._producer, self._head, self.epoch = producer, head, epoch
         return head
 
     def _tell_missing(self, head: Head, number: int, run: str) -> None:

@@ -9,6 +9,7 @@ from stream_app.errors import IncompatibleState, SettingsError, StopTheLine, Ver
 from stream_app.versions.messages import Manifest
 from stream_app.versions.model_version import ModelVersion
 
+LAST_EPOCH = 2**63 - 1
 _WHY = (
     "they come from different data, settings or machines; nothing was sent; restore the state directory that made what "
     "is there, or begin anew with --new-run"
@@ -56,6 +57,19 @@ class Head:
                 f"{_WHY}"
             )
         return number <= self.version
+
+    def next_epoch(self, place: str, known: int = 0) -> int:
+        """Of a publisher that takes over; `known`: the largest that it has had or seen itself.
+
+        Raises StopTheLine when none is left, which takes a manifest made to that end: readers would refuse all else.
+        """
+        last = max(self.epoch, known)
+        if last >= LAST_EPOCH:
+            raise StopTheLine(
+                f"{place} holds a version of epoch {last}, the last there is, so that nobody could take over: somebody "
+                "else writes there; take that right away and make it anew"
+            )
+        return last + 1
 
     def and_then(self, version: ModelVersion, run: str, epoch: int) -> Head:
         """The head once `version` is there, too."""

@@ -13,7 +13,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from simulators import chain, envelope, tiny_version
 
 from stream_app.broker import KafkaSettings
-from stream_app.errors import Fenced, IncompatibleState, Unavailable
+from stream_app.errors import Fenced, IncompatibleState, StopTheLine, Unavailable
 from stream_app.serving.computing import NumpyServing
 from stream_app.sinks import kafka_reader as reader_module
 from stream_app.sinks import transaction as transaction_module
@@ -178,6 +178,21 @@ def test_a_version_of_many_chunks_arrives_whole(broker: str, model_topic: str) -
     sink.close()
     assert there.digest == version.digest
     np.testing.assert_array_equal(there.tensors["parameters.user"], table)
+
+
+@pytest.mark.broker
+def test_behind_the_last_epoch_there_is_nothing_is_sent_that_every_reader_would_refuse(
+    broker: str, model_topic: str
+) -> None:
+    liar = KafkaProducer(bootstrap_servers=broker)
+    *_, (key, value) = CHAIN[0].messages(envelope(epoch=2**63 - 1))
+    liar.send(model_topic, key=key, value=value, partition=0).get(timeout=10)
+    liar.close()
+    sink = opened(broker, model_topic)
+    before = list(sink.read())
+    with pytest.raises(StopTheLine, match="the last there is"):
+        sink.write(CHAIN[1], envelope())
+    assert list(sink.read()) == before
 
 
 @pytest.mark.broker

@@ -47,6 +47,14 @@ def test_a_run_that_is_over_may_not_go_on_and_a_new_one_may_begin() -> None:
         head((CHAIN[0], 1, "named")).holds(CHAIN[1], "", "here")
 
 
+def test_a_publisher_takes_the_epoch_after_the_largest_and_none_that_readers_refuse() -> None:
+    assert (Head().next_epoch("here"), THERE.next_epoch("here"), THERE.next_epoch("here", known=8)) == (1, 2, 9)
+    assert head((CHAIN[0], 2**63 - 2, "first")).next_epoch("here") == 2**63 - 1
+    poisoned = head((CHAIN[0], 1, "first"), (CHAIN[1], 2**63 - 1, "first"))
+    with pytest.raises(StopTheLine, match=f"here holds a version of epoch {2**63 - 1}, the last there is"):
+        poisoned.next_epoch("here")
+
+
 def test_the_head_after_a_version_is_the_one_that_a_reader_finds() -> None:
     third = tiny_version(1, seed=3)
     assert Head().and_then(CHAIN[0], "first", 1).and_then(CHAIN[1], "first", 1) == THERE
