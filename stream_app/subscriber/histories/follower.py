@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from stream_app.errors import AccessDenied, IncompatibleState, StaleModel, Unavailable
 from stream_app.serving.model import ServingModel
 from stream_app.subscriber.aio import AsyncModelSubscriber
+from stream_app.subscriber.forked import tell_when_forked
 from stream_app.subscriber.histories.health import HistoryHealth
 from stream_app.subscriber.histories.live import continued
 from stream_app.subscriber.histories.reading import Reading
@@ -21,10 +21,11 @@ if TYPE_CHECKING:  # the client takes half of the time that an import may take
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 15.0
+_FORKED = "this process was forked from the one that follows histories; start a follower after the fork"
 
 
 class HistoryFollower:
-    """See the package. Begin it after a fork: a thread belongs to one process."""
+    """See the package. In a process that was forked from this one `health()` says that nobody follows there."""
 
     def __init__(self, settings: HistorySettings, subscriber: ModelSubscriber | AsyncModelSubscriber) -> None:
         """subscriber: whose served version is continued; it may follow a topic, a directory or a cache."""
@@ -33,13 +34,12 @@ class HistoryFollower:
         self._topic: SegmentsTopic | None = None
         self._lag: int | None = None
         self._trouble, self._lost = "", ""
-        self._changed = threading.Condition()
-        self._stop, self._process = threading.Event(), os.getpid()
-        self._thread = threading.Thread(target=self._run, name="history-follower", daemon=True)
+        self._make_thread()
 
     def __enter__(self) -> Self:
         """Begins to follow; an unreachable broker is no error here, see `health`."""
         self._thread.start()
+        tell_when_forked(self)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -50,6 +50,13 @@ class HistoryFollower:
         self._stop.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout=self.settings.poll + 30)
+
+    def forked(self) -> None:
+        """See `tell_when_forked`: locks may be held by a thread that is not here, the connection is not ours."""
+        ended = self._stop.is_set()
+        self._make_thread()
+        if not ended:
+            self._lag, self._trouble = None, _FORKED
 
     def history(self, user: Any, model: ServingModel | None = None, before: int | None = None) -> list[Any]:
         """Ids of the user's most recent positive items, most recent first, at most 30; to be given to `model.score`.
@@ -79,7 +86,6 @@ class HistoryFollower:
     def health(self) -> HistoryHealth:
         """For a health page or a metric; cheap, and safe from any thread."""
         reading = self._reading
-        forked = "this process was forked after its follower began; begin one in the child"
         return HistoryHealth(
             state="waiting" if self._topic is None else "following",
             version=reading.version if reading else 0,
@@ -89,8 +95,12 @@ class HistoryFollower:
             forgotten=reading.live.forgotten if reading else 0,
             lag=self._lag,
             missing=reading.missing if reading else "",
-            trouble=self._trouble if os.getpid() == self._process else forked,
+            trouble=self._trouble,
         )
+
+    def _make_thread(self) -> None:
+        self._changed, self._stop = threading.Condition(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="history-follower", daemon=True)
 
     def _run(self) -> None:
         """Outlives everything but `close`: histories must not stay behind because of one bad moment."""

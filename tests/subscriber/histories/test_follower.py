@@ -22,7 +22,9 @@ from stream_app.live.cluster.topics import MESSAGE_BYTES
 from stream_app.serving.model import ServingModel
 from stream_app.sinks.directory import DirectorySink
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
+from stream_app.subscriber.cache import CacheWriter
 from stream_app.subscriber.histories import HistoryFollower, HistoryHealth, HistorySettings
+from stream_app.versions.messages import Manifest
 from stream_app.versions.model_version import ModelVersion
 from stream_app.wire import pack_record
 
@@ -282,11 +284,25 @@ def test_without_a_broker_histories_are_those_of_the_version(tmp_path: Path) -> 
         assert follower.history(11) == OWN
 
 
+def test_the_histories_of_a_version_in_a_cache_are_continued_too(tmp_path: Path) -> None:
+    first = version()
+    with CacheWriter(tmp_path / "cache") as writer:
+        writer.write(ServingModel(first), Manifest(first.content, first.content_bytes, envelope()))
+    settings = HistorySettings(KafkaSettings("127.0.0.1:1"), "segments", poll=0.05)
+    with (
+        ModelSubscriber(SubscriberSettings(cache=tmp_path / "cache", poll=0.02)) as subscriber,
+        HistoryFollower(settings, subscriber) as follower,
+    ):
+        model = subscriber.wait(LONG)
+        assert follower.history(11, model) == model.own_history(11).items == OWN
+        np.testing.assert_array_equal(model.score(11, ITEMS), ServingModel(first).score(11, ITEMS, OWN))
+
+
 def test_a_forked_process_says_that_nobody_follows_there(tmp_path: Path) -> None:
     stream = Stream("127.0.0.1:1", "segments", None, tmp_path)
-    follower = stream.follower(stream.subscriber())
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if "forked" in follower.health().trouble else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert follower.health().trouble == ""
+    with stream.subscriber() as subscriber, stream.follower(subscriber) as follower:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if "forked" in follower.health().trouble else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert "forked" not in follower.health().trouble
