@@ -18,7 +18,8 @@ from models.randomness import rng
 from models.samples import Samples
 from models.sampling import SamplerState, sample
 from stream_app.serving.computing import NumpyServing
-from stream_app.serving.model import ServingModel, sigmoid
+from stream_app.serving.model import ServingModel
+from stream_app.serving.networks.network import sigmoid
 from stream_app.sinks.directory import DirectorySink
 from stream_app.versions.assembler import assembled
 
