@@ -122,6 +122,19 @@ def test_a_damaged_file_is_refused_by_name_and_the_version_before_serves(
         assert scores(subscriber) == SCORES[3]
 
 
+def test_what_is_refused_is_told_once_until_current_is_another(tmp_path: Path) -> None:
+    written(tmp_path, range(1, 2))
+    (manifest,) = tmp_path.glob("*/manifest.msgpack")
+    manifest.write_bytes(b"")
+    following = reader(tmp_path)
+    for told in (1, 0, 0):
+        assert len(list(following.poll(0))) == told
+    with CacheWriter(tmp_path) as writer:
+        writer.tell(1)
+    for told in (1, 0):
+        assert len(list(following.poll(0))) == told
+
+
 def test_no_bit_of_current_can_turn_without_being_noticed(tmp_path: Path) -> None:
     written(tmp_path, range(1, 3))
     current, following = tmp_path / "current", reader(tmp_path)
