@@ -10,7 +10,6 @@ from stream_app.serving.model import ServingModel
 from stream_app.sinks.protocol import VersionReader
 from stream_app.subscriber.following import Arrival, News, Stage
 from stream_app.versions.assembler import Assembler
-from stream_app.versions.control import Pin
 from stream_app.versions.messages import PROGRESS_KEY, Manifest, Message, unpack_progress
 from stream_app.versions.model_version import ModelVersion
 from stream_app.versions.signing import Keys
@@ -46,7 +45,6 @@ class FollowMessages:
         self.caught_up, self._resumed = False, False
         self._held: tuple[ModelVersion, Manifest] | None = None
         self._had = ""
-        self._told: Pin | None = None
         self.lag: int | None = None
         self.pinned: int | None = None
 
@@ -80,7 +78,8 @@ class FollowMessages:
             if not (reader.whole or self._is_there(reader)):
                 return self._begin(reader, whole=True)
             self.caught_up = True
-            yield from self._missing()
+            if (gap := self._assembler.gap_of_pin()) is not None:
+                yield gap
 
     def _begin(self, reader: VersionReader, whole: bool = False) -> None:
         served = self._assembler.served
@@ -99,13 +98,6 @@ class FollowMessages:
             return self._assembler.sought is None
         served = self._assembler.served
         return served is not None and (served.digest == reader.newest or served.digest != self._had)
-
-    def _missing(self) -> Iterator[VersionRejected]:
-        """Told once, when everything that is there has been read."""
-        gap, pin = self._assembler.gap_of_pin(), self._assembler.pin
-        if gap is not None and pin is not self._told:
-            self._told = pin
-            yield gap
 
     def close(self) -> None:
         """See `Following.close`."""

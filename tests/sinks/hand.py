@@ -11,7 +11,7 @@ from simulators import envelope
 
 from stream_app.sinks.hints import Headers, Hints
 from stream_app.versions.manifest import Envelope
-from stream_app.versions.messages import Key, Message
+from stream_app.versions.messages import Message
 from stream_app.versions.model_version import ModelVersion
 
 
@@ -67,10 +67,11 @@ class Hand:
         self.control, self.looked = offset, offset + 2
         return offset
 
-    def bury(self, version: ModelVersion, manifest_too: bool = True) -> None:
-        """Tombstones for it."""
-        keys = [key for key, _ in version.messages(envelope())]
-        self.send((key, None) for key in keys if manifest_too or Key.parse(key).chunk is not None)
+    def bury(self, version: ModelVersion, what: str = "all of it") -> None:
+        """Tombstones for its "manifest", its "chunks" or "all of it"."""
+        *chunks, manifest = [key for key, _ in version.messages(envelope())]
+        keys = {"manifest": [manifest], "chunks": chunks, "all of it": [manifest, *chunks]}[what]
+        self.send((key, None) for key in keys)
 
     def _settle(self, last: int) -> None:
         """A commit is answered before readers see it: the broker puts its mark behind the records a moment later."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import queue
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -14,11 +14,9 @@ from simulators import chain, flipped, pinned, unpinned
 
 from stream_app.broker import KafkaSettings
 from stream_app.serving.computing import NumpyServing
-from stream_app.serving.model import ServingModel
 from stream_app.sinks import kafka_reader
 from stream_app.sinks.hints import Headers, Hints, newest
 from stream_app.sinks.kafka_reader import KafkaReader
-from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.subscriber.following import Arrival
 from stream_app.subscriber.messages import FollowMessages
 from stream_app.versions.control import ControlRecord, Pin
@@ -237,34 +235,26 @@ def test_an_aborted_record_is_not_obeyed_nor_one_whose_transaction_is_open(
 
 
 def test_a_topic_that_was_made_anew_and_has_grown_is_read_as_a_new_one(
-    broker: str, model_topic: str, monkeypatch: pytest.MonkeyPatch
+    hand: Hand, broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka_reader, "_NEW_TOPIC_MS", 500)
-    served: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def swap(model: ServingModel) -> None:
-        served.put(model.version.number)
-
-    settings = SubscriberSettings(KafkaSettings(broker), model_topic, poll=0.05)
-    with Hand(broker, model_topic) as hand, ModelSubscriber(settings, on_swap=swap) as subscriber:
-        for version in CHAIN[:2]:
-            hand.publish(version)
-        while served.get(timeout=LONG) != 2:
-            pass
+    for version in CHAIN[:2]:
+        hand.publish(version)
+    with closing(KafkaReader(KafkaSettings(broker), hand.topic)) as reader:
+        read(reader)
         admin = KafkaAdminClient(bootstrap_servers=broker)
-        admin.delete_topics([model_topic])
-        admin.create_topics({model_topic: {"num_partitions": 1, "replication_factor": 1}})
+        admin.delete_topics([hand.topic])
+        admin.create_topics({hand.topic: {"num_partitions": 1, "replication_factor": 1}})
         admin.close()
-        with Hand(broker, model_topic) as again:
-            places = again.publish(CHAIN[0])
-            again.say(pinned(CHAIN[0], 1, first=places[0], last=places[-1]))
-            assert places[-1] + 1 < hand.looked, "the record lies before where the subscriber was"
-            for version in CHAIN[1:4]:
+        with Hand(broker, hand.topic) as again:
+            place = again.say(pinned(CHAIN[0], 1))
+            for version in CHAIN[:4]:
                 again.publish(version)
-            assert again.looked > hand.looked, "and the topic has grown beyond that"
-            while served.get(timeout=LONG) != 1:
-                pass
-        assert subscriber.health().pinned == 1
+        assert place < hand.looked < again.looked, "the record lies before where the reader was, the end behind"
+        seen, deadline = list[bytes | None](), time.monotonic() + LONG
+        while CONTROL_KEY not in seen:
+            assert time.monotonic() < deadline
+            seen += [key for key, _ in reader.poll(0.1)]
 
 
 def test_the_client_tells_what_we_ask_of_it_beside_its_interface(reader: KafkaReader) -> None:

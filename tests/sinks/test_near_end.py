@@ -52,9 +52,14 @@ class Log:
         self.end += 1
         return self.end - 1
 
-    def publish(self, number: int, sent: Envelope, operator: Message | None = None) -> None:
-        """A version; `operator` sends a record meanwhile."""
-        looked, control, first = self.end, self.control, self.end
+    def publish(
+        self, number: int, sent: Envelope, operator: Message | None = None, earlier: Message | None = None
+    ) -> None:
+        """A version; `operator` sends a record meanwhile, `earlier` after the publisher looked and before it begins."""
+        looked, control = self.end, self.control
+        if earlier is not None:
+            self.operate(earlier)
+        first = self.end
         *chunks, manifest = CHAIN[number - 1].messages(sent)
         for place, chunk in enumerate(chunks):
             self.append(chunk)
@@ -143,6 +148,13 @@ def test_it_begins_with_the_first_chunk_of_the_newest_version() -> None:
     assert place._replace(start=begin - 1).ranges(wanted=False) == [(begin - 1, begin), (stop, None)]
     assert log.read <= 4
     assert log.learned(place) == (CHAIN[4].digest, None)
+
+
+def test_a_record_that_comes_between_the_look_and_the_first_chunk_is_not_missed() -> None:
+    log = published(2)
+    log.publish(3, envelope(), earlier=pin(log, CHAIN[0]))
+    assert log.learned(log.beginning())[1] is not None
+    assert log.beginning().ranges(wanted=False)[0][0] == log.beginning().start
 
 
 def test_chunks_that_are_not_wanted_are_passed_over_only_where_nobody_has_written_in_between() -> None:
@@ -257,8 +269,9 @@ def test_whatever_honest_publishers_operators_and_compaction_did_both_ways_learn
         doing = draw.choice(("publish", "publish", "pin", "unpin", "bury", "compact", "take over", "progress"))
         if doing == "publish" and number < len(CHAIN):
             number += 1
+            earlier = pin(log, CHAIN[min(log.sent) - 1]) if log.sent and draw.random() < 0.2 else None
             meanwhile = unpin(log) if draw.random() < 0.2 else None
-            log.publish(number, envelope(epoch), operator=meanwhile)
+            log.publish(number, envelope(epoch), operator=meanwhile, earlier=earlier)
         elif doing == "pin" and log.sent:
             log.operate(pin(log, CHAIN[draw.choice(sorted(log.sent)) - 1]))
         elif doing == "unpin":

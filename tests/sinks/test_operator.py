@@ -103,10 +103,10 @@ def test_a_version_whose_transaction_is_open_is_not_pinned(sink: KafkaSink, brok
             one.pin(4)
 
 
-@pytest.mark.parametrize("manifest_too", [True, False])
-def test_a_version_that_was_buried_is_not_pinned(sink: KafkaSink, broker: str, manifest_too: bool) -> None:
+@pytest.mark.parametrize("what", ["manifest", "chunks"])
+def test_a_version_that_was_buried_is_not_pinned(sink: KafkaSink, broker: str, what: str) -> None:
     with Hand(broker, sink.topic) as publisher:
-        publisher.bury(CHAIN[0], manifest_too)
+        publisher.bury(CHAIN[0], what)
     with operator(sink) as one, pytest.raises((BadInput, VersionsDamaged)):
         one.pin(1)
     assert records(sink) == []
