@@ -12,8 +12,8 @@ PROOFS = (
     *("exactness", "no_leak", "errors", "transport", "subscriber_scores", "quality", "bars", "audience"),
     *("method_costs", "ablation", "regret", "histories"),
     *("kafka_equals_replay", "kafka_disorder", "malformed", "ingestion"),
-    *("kills", "fencing", "disk", "security", "begin", "lies", "fresh_clone"),
-    *("serving_latency", "cache_memory", "swaps", "plain_install", "http_load"),
+    *("kills", "fencing", "disk", "security", "begin", "lies", "compaction", "fresh_clone"),
+    *("serving_latency", "cache_memory", "swaps", "big_model", "plain_install", "http_load"),
 )
 
 
