@@ -67,10 +67,8 @@ class Inventory:
 
     def superfluous(self, most: int) -> list[bytes]:
         """The keys to be given tombstones, in their order (rule 4); `most` of them, the others next time."""
-        if not self._keep:
-            return []
         known = {number: there.order for number, there in self._versions.items() if there.order is not None}
-        stays = set(sorted(known, key=lambda number: known[number])[-self._keep :])
+        stays = set(sorted(known, key=lambda number: known[number])[-self._keep :])  # -0: all of them
         pinned = self._pinned()
         if pinned is not None:
             stays.add(pinned.content.version)

@@ -8,6 +8,7 @@ import pytest
 from simulators import MODEL, chain, envelope, pinned, tiny_version, unpinned
 
 from stream_app.sinks.inventory import Inventory
+from stream_app.sinks.publish_settings import PublishSettings
 from stream_app.versions.manifest import Envelope
 from stream_app.versions.messages import Message, manifest_key
 from stream_app.versions.model_version import ModelVersion
@@ -95,3 +96,8 @@ def test_records_of_others_are_passed_over() -> None:
     assert held.control is None
     assert held.head("here").version == 1
     assert held.superfluous(ALL) == []
+
+
+def test_a_number_of_versions_is_not_negative() -> None:
+    with pytest.raises(ValueError, match="keep"):
+        PublishSettings(keep=-1)

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from simulators import MODEL, chain, envelope, pinned, tiny_version, unpinned
 
 from stream_app.broker import KafkaSettings
@@ -202,3 +202,21 @@ def test_a_new_run_takes_the_place_of_the_old_one(broker: str, model_topic: str)
     assert compacted(broker, model_topic) == keys(*anew)
     manifests = [r.value for r in records(broker, model_topic) if r.value is not None and r.key.endswith(b"manifest")]
     assert Manifest.unpack(manifests[-1]).envelope.run == "second"
+
+
+@pytest.mark.broker
+def test_of_a_topic_that_was_made_anew_nothing_old_is_known_however_far_it_has_grown(
+    broker: str, model_topic: str
+) -> None:
+    look = TopicLook(KafkaSettings(broker), model_topic, MODEL, KEEP)
+    with closing(look), closing(KafkaAdminClient(bootstrap_servers=broker)) as admin:
+        operate(broker, model_topic, pinned(CHAIN[0]))
+        assert look.look().control is not None
+        look.close()
+        admin.delete_topics([model_topic])
+        admin.create_topics({model_topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+        with closing(KafkaProducer(bootstrap_servers=broker)) as producer:
+            for key, value in CHAIN[0].messages(envelope()):
+                producer.send(model_topic, key=key, value=value, partition=0).get(timeout=30)
+        assert look.look().control is None
+        assert look.inventory.head("here").version == 1
