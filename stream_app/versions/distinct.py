@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -12,7 +13,8 @@ from stream_app.versions.tensors import Array
 from stream_app.versions.utf8 import SHORT, Bytes, Keys, Places, Texts
 
 _BLOCK = 65_536
-_FACTORS = np.random.Generator(np.random.PCG64(0)).integers(0, 2**64, SHORT // 8 + 1, np.uint64) | np.uint64(1)
+_DRAWN = hashlib.shake_128(b"distinct").digest(SHORT + 8)  # numpy.random would be imported for this alone
+_FACTORS = np.frombuffer(_DRAWN, np.uint64) | np.uint64(1)
 """Whoever makes strings for which these are no good pays with time: what has the same hash is compared."""
 
 
