@@ -31,7 +31,8 @@ class Texts(NamedTuple):
 
         Zeros after the last spare `words` the way round by a copy.
         """
-        raw = np.frombuffer("\0".join([*texts, "\0" * SHORT]).encode("utf-8", "surrogatepass"), np.uint8)
+        joined = "\0".join(texts) + "\0" * (SHORT + (len(texts) > 0))
+        raw = np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8)
         ends = np.flatnonzero(raw[:-SHORT] == 0)
         if len(ends) != len(texts):  # a string has a zero in it
             ends = np.cumsum([len(text.encode("utf-8", "surrogatepass")) + 1 for text in texts]) - 1

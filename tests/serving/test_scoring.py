@@ -148,7 +148,7 @@ def test_string_ids_score_as_integer_ids_of_the_same_rows() -> None:
     np.testing.assert_array_equal(texts.score("k", np.array(["3", "2"])), MODEL.score(11, [3, 2]))
 
 
-@pytest.mark.parametrize("ids", [["11"], [1.0], [None], [2**64], [[1]], [True]])
+@pytest.mark.parametrize("ids", [["11"], [1.0], [None], [2**63], [2**64], [[1]], [True]])
 def test_ids_of_another_type_are_no_cold_start(ids: list[Any]) -> None:
     with pytest.raises(ValueError):
         MODEL.score(11, ids)
