@@ -199,6 +199,20 @@ def test_unpinned_it_goes_back_to_the_newest_that_it_had_although_it_was_started
     assert served(reader(tmp_path)) == 2
 
 
+def test_what_served_before_the_pin_counts_after_a_restart(tmp_path: Path) -> None:
+    place, lying = Place(), Place()
+    place.log += [*sent(CHAIN[:1], epoch=1), *sent(CHAIN[1:2], epoch=3)]
+    with keeper(tmp_path, place) as one:
+        one.serves(2)
+        place.log.append(pinned(CHAIN[0]))
+        until(lambda: pinned_in(tmp_path) == 1)
+    lying.log += [unpinned(), *sent(CHAIN[2:3], epoch=2)]
+    with keeper(tmp_path, lying) as one:
+        until(lambda: one.refused)
+        assert [type(said) for said in one.refused] == [StaleEpoch]
+        assert (set(one.swaps), served(reader(tmp_path))) == ({1}, 1)
+
+
 def test_pinning_what_serves_already_is_told_to_readers(tmp_path: Path) -> None:
     place = Place()
     place.log += sent(CHAIN[:2])
