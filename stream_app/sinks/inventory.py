@@ -2,7 +2,8 @@
 
 What retention takes away:
 
-1. All versions but the `keep` newest, those of an older run among them, and the one that is pinned.
+1. All versions but the `keep` newest, those of an older run among them, the one that is pinned, and the last that we
+   have sent ourselves: manifests of versions that nobody made may claim to be newer.
 2. Chunks that no version there lists: what a killed publisher left of a removal, and versions of an older run whose
    number, and so whose manifest's key, a newer one has used again.
 3. Never what it cannot judge: a manifest that is damaged, or in the format of a newer release, stays with all chunks of
@@ -65,10 +66,13 @@ class Inventory:
             (self._chunks.discard if value is None else self._chunks.add)(key)
         return None
 
-    def superfluous(self, most: int) -> list[bytes]:
-        """The keys to be given tombstones, in their order (rule 4); `most` of them, the others next time."""
+    def superfluous(self, most: int, sent: int = 0) -> list[bytes]:
+        """The keys to be given tombstones, in their order (rule 4); `most` of them, the others next time.
+
+        sent: the version that was published last, which stays, whatever else on the topic says that it is newer.
+        """
         known = {number: there.order for number, there in self._versions.items() if there.order is not None}
-        stays = set(sorted(known, key=lambda number: known[number])[-self._keep :])  # -0: all of them
+        stays = {sent, *sorted(known, key=lambda number: known[number])[-self._keep :]}  # -0: all of them
         pinned = self._pinned()
         if pinned is not None:
             stays.add(pinned.content.version)

@@ -93,7 +93,7 @@ class KafkaSink:
             sent = self._signer.signed(version.content_bytes, sent)
         self._send(version, sent)
         self._head = head.and_then(version, envelope.run, self.epoch)
-        self._retain()
+        self._retain(version.number)
 
     def announce(self, stage: str) -> None:
         """Tells subscribers what is going on before the first version; see `VersionSink.announce`."""
@@ -183,12 +183,12 @@ class KafkaSink:
                 transaction.send(key, value, hints)
         inventory.take(key, value, transaction.offsets[-1])  # the manifest, which says what else was sent
 
-    def _retain(self) -> None:
+    def _retain(self, sent: int) -> None:
         """Rule 6. The version is on the topic whatever becomes of this, so that only fencing is told."""
         try:
             with self._trouble():
                 inventory = self._look.look()
-            if keys := inventory.superfluous(_TOMBSTONES):
+            if keys := inventory.superfluous(_TOMBSTONES, sent):
                 self._bury(keys, inventory)
         except Unavailable as error:
             event("retention-waits", "warning", topic=self.topic, reason=str(error))

@@ -42,6 +42,14 @@ def test_the_newest_stay_and_the_oldest_goes_first_each_manifest_before_its_chun
     assert told(5, *sent(CHAIN)).superfluous(ALL) == []
 
 
+def test_what_was_sent_last_stays_whatever_claims_to_be_newer() -> None:
+    *_, forged = sent([tiny_version(10**11, "ab" * 32)])
+    *_, another = sent([tiny_version(10**11 + 1, "ab" * 32)])
+    held = told(2, *sent(CHAIN), forged, another)
+    assert held.superfluous(ALL, sent=5) == keys(*CHAIN[:4])
+    assert held.superfluous(ALL, sent=4) == keys(*CHAIN[:3], CHAIN[4])
+
+
 def test_keep_nothing_back_takes_nothing_away() -> None:
     assert told(0, *sent(CHAIN)).superfluous(ALL) == []
 
