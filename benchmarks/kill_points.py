@@ -178,11 +178,11 @@ def publish_points(points: Points) -> None:
     under_way = {"manifest": False}
 
     @contextmanager
-    def sending(*_: Any, key: bytes = b"", **__: Any) -> Iterator[None]:
-        under_way["manifest"] = key.endswith(b"/manifest")
+    def sending(*_: Any, key: bytes = b"", value: bytes | None = None, **__: Any) -> Iterator[None]:
+        under_way["manifest"] = value is not None and key.endswith(b"/manifest")  # else it is removed
         if under_way["manifest"]:
             points.reached("before the manifest", "before it is sent")
-        elif b"/" in key:
+        elif value is not None and b"/" in key:
             points.reached("between chunks", "before a chunk")
         yield
 

@@ -194,9 +194,10 @@ class KafkaSink:
             event("retention-waits", "warning", topic=self.topic, reason=str(error))
 
     def _bury(self, keys: list[bytes], inventory: Inventory) -> None:
+        hint = newest(inventory.newest)
         with self._transaction() as transaction:
             for key in keys:
-                transaction.send(key, None, newest(inventory.newest))
+                transaction.send(key, None, hint)
         for key, offset in zip(keys, transaction.offsets, strict=True):
             inventory.take(key, None, offset)
 

@@ -25,7 +25,7 @@ class TopicLook:
         self.inventory, self.position = Inventory(model, keep), 0
 
     def look(self) -> Inventory:
-        """Brings the inventory up to what is committed now. Raises Unavailable.
+        """Brings the inventory up to what is committed now. Raises Unavailable, AccessDenied or KafkaError.
 
         A topic that was made anew since, or that lost what we have not read yet, is read from its beginning.
         """
