@@ -102,10 +102,13 @@ class Operated(LyingPublisher):
             self.send([record])
 
 
+_FOLDER = tempfile.TemporaryDirectory(prefix="lies-")  # removed when the process ends
+
+
 @cache
 def pair(name: str) -> Pair:
     """A key that is made once."""
-    return Pair(Path(tempfile.mkdtemp(prefix="lies-")), name)
+    return Pair(Path(_FOLDER.name), name)
 
 
 def signer(name: str) -> Signer:
