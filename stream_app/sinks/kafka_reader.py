@@ -65,10 +65,12 @@ class KafkaReader:
             self._consumer.seek(self._partition, self._ranges[0][0])
 
     def poll(self, timeout: float) -> Iterator[Message]:
-        """See `VersionReader.poll`. When the position is gone (retention, a topic made anew), it begins again."""
-        if self._at_start is None or self.topic_id() != self._topic_id:
-            self._topic_id = self.topic_id()
+        """See `VersionReader.poll`. Raises Unavailable, too, when the position is gone (retention, a topic made anew):
+        whoever reads begins anew then, with another reader."""
+        if self._at_start is None:
             self.begin()
+        if self.topic_id() != self._topic_id:
+            raise self._lost("was made anew")
         first, self._first = self._first, []
         yield from first
         ranges, stop = self._ranges, self._ranges[0][1]
@@ -126,14 +128,16 @@ class KafkaReader:
         with reached(self._kafka, self._topic):
             try:
                 records: list[Any] = self._consumer.poll(timeout_ms=int(timeout * 1000)).get(self._partition, [])
-            except (OffsetOutOfRangeError, NoOffsetForPartitionError):
-                self.begin()
-                return []
+            except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
+                raise self._lost("no longer has what was to be read next") from error
             if records:
                 self._heard = time.monotonic()
             elif time.monotonic() - self._heard > _SILENCE_SECONDS:
                 self._start()
         return records
+
+    def _lost(self, what: str) -> Unavailable:
+        return Unavailable(f"topic {self._topic} at {self._kafka.bootstrap} {what}; it is read again")
 
     def _position(self) -> int:
         """Beyond the last record there may be marks of transactions, which only the position tells."""

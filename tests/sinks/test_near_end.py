@@ -262,7 +262,7 @@ def test_without_a_version_there_is_only_everything(messages: list[Message]) -> 
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_whatever_honest_publishers_operators_and_compaction_did_both_ways_learn_the_same(draw: random.Random) -> None:
     log, number, epoch = Log(), 0, 1
     for _ in range(draw.randint(1, 10)):
