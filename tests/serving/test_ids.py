@@ -30,6 +30,13 @@ KINDS = {
 }
 
 
+class NoDigest:
+    """A digest that says nothing."""
+
+    def digest(self) -> bytes:
+        return bytes(8)
+
+
 def rows_of(ids: Any, seed: str = "seed") -> IdRows:
     tensors = ids_to_tensors("items", ids)
     return id_rows("items", tensors, derived_ids("items", tensors, seed))
@@ -73,9 +80,12 @@ def test_any_strings_are_told_apart(ids: list[str], others: list[str]) -> None:
 
 
 def test_strings_with_the_same_hash_are_told_apart_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream_app.serving.ids.texts._factors", lambda odd: np.ones(9, np.uint64))
-    ids = ["abcdefgh12345678", "12345678abcdefgh", "b", "c"]
-    np.testing.assert_array_equal(rows_of(np.array(ids, object)).of([*ids, "d"]), [1, 2, 3, 4, 0])
+    factors = np.array([1] * 8 + [0], np.uint64)  # the words in any order, and no length
+    monkeypatch.setattr("stream_app.serving.ids.texts._factors", lambda odd: factors)
+    monkeypatch.setattr("stream_app.versions.utf8.hashlib.blake2b", lambda *_, **__: NoDigest())
+    ids = ["abcdefgh12345678", "12345678abcdefgh", "a", "a\0", "x" * 64 + "a", "x" * 64 + "b"]
+    others = ["a\0\0", "x" * 64 + "c", "x" * 64 + "aa", "d"]
+    assert rows_of(np.array(ids, object)).of([*ids, *others]).tolist() == [1, 2, 3, 4, 5, 6, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("ids", [["a"] * 5, [3] * 5], ids=["strings", "integers"])
