@@ -37,7 +37,7 @@ class FollowMessages:
         max_bytes: int,
         keys: Keys | None = None,
     ) -> None:
-        """reader: opens the place, from its beginning on; model: the name that versions must carry; keys: of those who
+        """reader: opens the place; model: the name that versions must carry; keys: of those who
         may publish, None: of anybody."""
         self._open, self._model, self._serving = reader, model, serving
         self._assembler = Assembler(model, serving, max_bytes, keys)
