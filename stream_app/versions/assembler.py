@@ -164,7 +164,7 @@ class Assembler:
 
     def _hold(self, held: _Held, index: int, digest: str, value: bytes) -> None:
         """What the manifest does not list is told, and held all the same: another run may have the same number."""
-        if (index, digest) in held.chunks:
+        if held.chunks.came_again((index, digest)):
             return
         overfull = held.chunks.add((index, digest), value, self.max_bytes)
         if held.manifest is None:

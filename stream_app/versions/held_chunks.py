@@ -21,6 +21,7 @@ class HeldChunks:
     def __init__(self) -> None:
         self._data = bytearray()
         self._places: dict[Name, tuple[int, int]] = {}
+        self._came: dict[Name, None] = {}  # what came last, or came again last, at the end
 
     @property
     def size(self) -> int:
@@ -34,9 +35,9 @@ class HeldChunks:
         return name in self._places
 
     def add(self, name: Name, value: bytes, max_bytes: int) -> bool:
-        """Holds one chunk more; returns whether there was no room. Then the oldest give way. `value` is copied.
+        """Holds one chunk more; returns whether there was no room. Then those give way that came longest ago.
 
-        An eighth of what may be held gives way at once, since what stays is moved each time.
+        `value` is copied. An eighth of what may be held gives way at once, since what stays is moved each time.
         """
         if len(value) > max_bytes:
             return True
@@ -45,8 +46,16 @@ class HeldChunks:
             self._make_room(max_bytes - max_bytes // 8 - len(value), MAX_CHUNKS - MAX_CHUNKS // 8)
         begin = len(self._data)
         self._data += value
-        self._places[name] = begin, begin + len(value)
+        self._places[name], self._came[name] = (begin, begin + len(value)), None
         return full
+
+    def came_again(self, name: Name) -> bool:
+        """Whether it is there already; then it is the last to give way."""
+        if name not in self._places:
+            return False
+        del self._came[name]
+        self._came[name] = None
+        return True
 
     def keep(self, chunks: Sequence[ChunkEntry]) -> list[Name]:
         """Forgets all but `chunks`; returns what is forgotten."""
@@ -71,13 +80,15 @@ class HeldChunks:
         return memoryview(b"".join(whole[begin:end] for begin, end in places))
 
     def _make_room(self, size: int, count: int) -> None:
-        """Forgets the oldest until at most `size` bytes and `count` chunks are left."""
-        total, names = len(self._data), list(self._places)
-        oldest = 0
-        while oldest < len(names) and (total > size or len(names) - oldest > count):
-            begin, end = self._places[names[oldest]]
-            total, oldest = total - (end - begin), oldest + 1
-        self._close_up(names[oldest:])
+        """Forgets what came longest ago until at most `size` bytes and `count` chunks are left."""
+        total, goes = len(self._data), set[Name]()
+        for name in self._came:
+            if total <= size and len(self._places) - len(goes) <= count:
+                break
+            begin, end = self._places[name]
+            total -= end - begin
+            goes.add(name)
+        self._close_up([name for name in self._places if name not in goes])
 
     def _close_up(self, names: Sequence[Name]) -> None:
         """Moves what stays over what goes, in place: a second buffer might be another 4 GB."""
@@ -90,3 +101,4 @@ class HeldChunks:
             moved[name] = begin, end
         del data[end:]
         self._places = moved
+        self._came = {name: None for name in self._came if name in moved}

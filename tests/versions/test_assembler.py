@@ -474,6 +474,14 @@ def test_chunks_without_a_manifest_are_held_up_to_the_bound_only_and_keep_no_ver
     assert fed(small, messages(CHAIN[0])) == [CHAIN[0].digest]
 
 
+def test_a_chunk_that_a_forgery_has_brought_before_is_not_lost_when_there_is_no_room() -> None:
+    small = Assembler("default", NumpyServing(), max_bytes=10_000)
+    log = messages(CHAIN[0])
+    flood = [rekeyed((chunk_key(1, n, "0" * 64), bytes([n]) * 1_000)) for n in range(9)]
+    assert fed(small, [log[0], *flood]) == []
+    assert fed(small, log) == [CHAIN[0].digest]
+
+
 def test_a_number_of_tiny_chunks_keeps_no_version_out() -> None:
     assembler = Assembler("default", NumpyServing())
     tiny = [rekeyed((chunk_key(1, n, "0" * 64), b"x")) for n in range(MAX_CHUNKS + 1)]

@@ -274,6 +274,14 @@ def flood_under_the_next_number() -> Case:
     return Case([*sent(ONE), *flood, *sent(TWO)], [ONE, TWO], ["SchemaMismatch"] * 2, max_bytes=8_000)
 
 
+@case("Found: a chunk of the next version that had come before was the first to give way when there was no room.")
+def flood_behind_a_chunk_of_the_next_version() -> Case:
+    flood = [chunk_of(2, index, bytes([index]) * 1000) for index in range(9)]
+    log = sent(TWO)
+    size = sum(len(value or b"") for _, value in log[:-1])
+    return Case([*sent(ONE), log[0], *flood, *log], [ONE, TWO], ["SchemaMismatch"], max_bytes=8_999 + size)
+
+
 # -- what operators and keys are for ----------------------------------------------------------------------------------
 
 
