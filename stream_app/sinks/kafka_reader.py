@@ -107,14 +107,15 @@ class KafkaReader:
     def between(self, start: int, stop: int) -> Iterator[Any]:
         """Records from one offset up to the other. Raises KafkaTimeoutError when the broker does not give them."""
         self._consumer.seek(self._partition, start)
-        heard = time.monotonic()
-        while self._position() < stop:
+        passed, heard = start, time.monotonic()
+        while (position := self._position()) < stop:
+            if position > passed:  # also over what was aborted, a gigabyte perhaps, of which no record comes
+                passed, heard = position, time.monotonic()
+            elif time.monotonic() - heard > _SILENCE_SECONDS:
+                raise KafkaTimeoutError(f"offsets {start} to {stop} do not come")
             for record in self._consumer.poll(timeout_ms=_GLANCE_MS).get(self._partition, ()):
-                heard = time.monotonic()
                 if record.offset < stop:
                     yield record
-            if time.monotonic() - heard > _SILENCE_SECONDS:
-                raise KafkaTimeoutError(f"offsets {start} to {stop} do not come")
 
     def topic_id(self) -> object:
         """Another one once the topic is deleted and made again: nothing else tells the two apart when it has grown."""

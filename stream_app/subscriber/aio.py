@@ -12,15 +12,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Self
+from typing import Any, Self
 
 from stream_app.errors import VersionRejected
 from stream_app.serving.computing import Serving
 from stream_app.serving.model import ServingModel
 from stream_app.subscriber.health import Health
 from stream_app.subscriber.settings import SubscriberSettings
-from stream_app.subscriber.subscriber import ModelSubscriber
+from stream_app.subscriber.subscriber import ModelSubscriber, _guarded
 from stream_app.telemetry import wall_clock
+
+
+class _Telling(ModelSubscriber):
+    """Wakes an event loop, too, whenever what may be used is another model or may be used again."""
+
+    def __init__(self, wake: Callable[[], None], settings: SubscriberSettings, **given: Any) -> None:
+        super().__init__(settings, **given)
+        self._wake_loop = wake
+
+    def _wake(self) -> None:
+        super()._wake()
+        _guarded(self._wake_loop)
 
 
 class AsyncModelSubscriber:
@@ -36,9 +48,9 @@ class AsyncModelSubscriber:
         serving: Serving | None = None,
         clock: Callable[[], float] = wall_clock,
     ) -> None:
-        self._subscriber = ModelSubscriber(
+        self._subscriber = _Telling(
+            self._wake,
             settings,
-            on_swap=self._swapped,
             on_refusal=on_refusal,
             on_stale=on_stale,
             warm_up=warm_up,
@@ -89,7 +101,7 @@ class AsyncModelSubscriber:
                 given = model
                 yield model
 
-    def _swapped(self, model: ServingModel) -> None:
+    def _wake(self) -> None:
         """In the subscriber's thread."""
         self._loop.call_soon_threadsafe(self._tell)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Self, TypeVar
+from typing import Self, TypeVarTuple
 
 from stream_app.errors import AccessDenied, StaleModel, Unavailable, VersionRejected, WarmUpFailed
 from stream_app.serving.computing import NumpyServing, Serving
@@ -27,7 +27,7 @@ _FORKED = (
     "this process was forked from the one that follows the topic, and never serves another version; start a "
     "subscriber after the fork, or have all processes follow one cache (SubscriberSettings.cache)"
 )
-_Argument = TypeVar("_Argument")
+_Arguments = TypeVarTuple("_Arguments")
 
 
 class ModelSubscriber:
@@ -173,14 +173,14 @@ class ModelSubscriber:
         pause = self.settings.poll
         while not self._stop.is_set():
             self._trouble = self._read()
-            self._tell_stale()
+            _guarded(self._tell_stale)
             if not self._trouble:
                 pause = self.settings.poll
                 continue
-            self._following.close()
+            _guarded(self._following.close)
             self._stop.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        self._following.close()
+        _guarded(self._following.close)
 
     def _read(self) -> str:
         """Takes what is new; says why that is not possible now, "" if it is."""
@@ -217,7 +217,7 @@ class ModelSubscriber:
             return
         with self._changed:
             self._served, self._swaps = Served.of(arrival, self._clock()), self._swaps + 1
-            self._changed.notify_all()
+            self._wake()
         _guarded(self._on_swap, arrival.model)
         self._tell_stale()
 
@@ -227,14 +227,18 @@ class ModelSubscriber:
         if self._told_stale and not before:
             _guarded(self._on_stale, self.health())
         elif before and not self._told_stale:
-            with self._changed:
-                self._changed.notify_all()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Whoever waits looks again at what may be used."""
+        with self._changed:
+            self._changed.notify_all()
 
 
-def _guarded(callback: Callable[[_Argument], None] | None, argument: _Argument) -> None:
-    if callback is None:
+def _guarded(call: Callable[[*_Arguments], None] | None, *arguments: *_Arguments) -> None:
+    if call is None:
         return
     try:
-        callback(argument)
+        call(*arguments)
     except Exception:
-        _log.exception("a callback of the model subscriber failed")
+        _log.exception("what the model subscriber called has failed")

@@ -6,7 +6,8 @@ import asyncio
 import threading
 
 import pytest
-from subscriber_helpers import LONG, MemorySettings, expected, probabilities, publish
+from simulators import envelope, pinned
+from subscriber_helpers import CHAIN, LONG, MemorySettings, expected, probabilities, publish
 
 from stream_app.errors import Unavailable
 from stream_app.serving.model import ServingModel
@@ -48,6 +49,23 @@ def test_waiting_in_vain_says_why_and_may_be_cancelled() -> None:
 
     settings = MemorySettings()
     settings.sink.announce("pretraining 4/10")
+    asyncio.run(serve())
+
+
+def test_who_waits_for_what_is_refused_as_stale_gets_it_once_it_is_pinned() -> None:
+    async def serve() -> None:
+        async with AsyncModelSubscriber(settings, clock=lambda: now) as subscriber:
+            while not subscriber.health().stale:
+                await asyncio.sleep(0)
+            waiting = asyncio.create_task(subscriber.wait(LONG))
+            await asyncio.sleep(0)
+            settings.sink.log.append(pinned(CHAIN[0], serial=1, sent=envelope().model_copy(update={"times": sent})))
+            assert (await waiting).version.number == 1
+            assert await anext(aiter(subscriber.swaps())) is subscriber.model
+
+    now, sent = 1_700_000_000.0, {"sent": 1_600_000_000.0}
+    settings = MemorySettings(stale_after=60.0, when_stale="refuse")
+    publish(settings, 1, **sent)
     asyncio.run(serve())
 
 

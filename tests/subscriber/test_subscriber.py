@@ -106,6 +106,51 @@ def test_waiting_without_a_broker_says_so() -> None:
             subscriber.wait(0.01)
 
 
+class BrittleReader(MemoryReader):
+    """Fails once, and then also when it is let go."""
+
+    def poll(self, timeout: float) -> Iterator[Message]:
+        raise RuntimeError("the connection is broken")
+
+    def close(self) -> None:
+        raise RuntimeError("it cannot even be closed")
+
+
+class BrittleSink(MemorySink):
+    """Its first reader is brittle."""
+
+    broken = False
+
+    def reader(self) -> MemoryReader:
+        first, self.broken = not self.broken, True
+        return BrittleReader(self) if first else MemoryReader(self)
+
+
+def test_a_connection_that_cannot_be_closed_ends_nothing() -> None:
+    settings = MemorySettings(sink=BrittleSink())
+    publish(settings, 1)
+    with ModelSubscriber(settings) as subscriber:
+        assert subscriber.wait(LONG).version.number == 1
+
+
+def test_a_clock_that_fails_ends_nothing() -> None:
+    def clock() -> float:
+        if failing.is_set():
+            failed.set()
+            raise OSError("no clock")
+        return 1_700_000_000.0
+
+    settings, failing, failed = MemorySettings(stale_after=60.0), threading.Event(), threading.Event()
+    publish(settings, 1)
+    with ModelSubscriber(settings, clock=clock) as subscriber:
+        subscriber.wait(LONG)
+        failing.set()
+        assert failed.wait(LONG)
+        failing.clear()
+        publish(settings, 2)
+        assert subscriber.wait(LONG, version=2).version.number == 2
+
+
 def test_callbacks_that_fail_change_nothing() -> None:
     def fail(_: object) -> None:
         raise RuntimeError("the callback's own trouble")
