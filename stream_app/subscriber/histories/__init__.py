@@ -15,7 +15,8 @@ Needs versions that carry histories (`learning.histories`), numpy, msgpack and k
 3. A late row with an event time before T is in the histories of the version whose period it enters, not before. One
    from T on counts at once, also where `periods.late` keeps it out of all periods: until a version passes it.
 4. Bounded: at most 30 rows of a user, at most `max_rows` of all (and one segment): beyond that the users longest
-   without a row are forgotten, and have the history of the version. Rows before T are dropped when a version is served.
+   without a row are forgotten, and have the history of the version. Rows before T are dropped with the second
+   version after: until then a request that began before a swap has its whole history.
 5. What cannot be read is told by `health()`. Histories then are those of the version and of what was read before.
 """
 

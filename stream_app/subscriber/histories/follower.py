@@ -89,7 +89,7 @@ class HistoryFollower:
         return HistoryHealth(
             state="waiting" if self._topic is None else "following",
             version=reading.version if reading else 0,
-            until=reading.live.since if reading else None,
+            until=reading.until if reading else None,
             users=len(reading.live) if reading else 0,
             rows=reading.live.rows if reading else 0,
             forgotten=reading.live.forgotten if reading else 0,

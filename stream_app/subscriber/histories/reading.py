@@ -9,7 +9,8 @@ from stream_app.subscriber.histories.positives import NewRun, Positives, Segment
 
 
 class Reading:
-    """From a version on: it is turned to each later one, and begun anew for an earlier one.
+    """From a version on: it is turned to each later one, and begun anew for an earlier one. What the version before needs
+    is held until the next turn, for requests that still score with that one.
 
     live: the positives since the version's time; position: offset of the record to go on with, None before the first;
     missing: why some since then may be missing, "" if none are.
@@ -20,24 +21,26 @@ class Reading:
         self.version, self._kinds = model.version.number, _kinds(model)
         self.live = LiveHistories(histories.until, limit)
         self.position: int | None = None
-        self.missing, self._missing_until = missing, histories.until
+        self.until = self._missing_until = histories.until
+        self.missing = missing
         self._limit, self._rows = limit, SegmentRows(*self._kinds)
 
     def turned_to(self, model: ServingModel, histories: VersionHistories) -> bool:
         """Continue this version from now on; False when that takes rows that are not held any more."""
-        if model.version.number == self.version and histories.until == self.live.since:
+        if model.version.number == self.version and histories.until == self.until:
             return True
         if histories.until < self.live.since or _kinds(model) != self._kinds:
             return False
         self.version = model.version.number
-        self.live.drop_before(histories.until)
+        self.live.drop_before(min(self.until, histories.until))
+        self.until = histories.until
         if histories.until > self._missing_until:
             self.missing = ""
         return True
 
     def lack(self, what: str) -> None:
         """Rows are missing, of times until about those that come next."""
-        self.missing, self._missing_until = what, max(self._missing_until, self.live.since)
+        self.missing, self._missing_until = what, max(self._missing_until, self.until)
 
     def take(self, offset: int, message: bytes) -> None:
         """One record of the topic. Raises IncompatibleState, and has taken nothing then: its reading ends here."""
