@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -271,3 +272,15 @@ def test_a_record_under_another_key_is_no_control_record(hand: Hand, followed: C
     hand.say((b"contro1", pinned(CHAIN[0])[1]))
     assert followed().polled() == [2]
     assert CONTROL_KEY == b"control"
+
+
+def test_what_was_aborted_is_no_silence_however_long_it_takes(
+    hand: Hand, reader: KafkaReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that goes with the position: nothing comes for minutes, and the broker gives what it has all the same."""
+    hand.publish(CHAIN[0])
+    hand.send([(b"aborted", bytes(900_000))] * 20, end="abort")
+    hand.publish(CHAIN[1])
+    first, end = reader.bounds()
+    monkeypatch.setattr(kafka_reader, "time", SimpleNamespace(monotonic=lambda: 10.0 * reader._position()))
+    assert len(list(reader.between(first, end))) == 2 * EACH

@@ -11,11 +11,11 @@ class HistoryHealth:
     """One look at it; `dataclasses.asdict` makes plain values of it.
 
     state: "waiting" until the segments topic is read. version: the one whose histories are continued, 0 before the
-    first; until: the event time (microseconds) from which on it is continued, None before. users, rows: held, those that
-    the version before needs among them. forgotten:
-    users that had to go for others so far (`HistorySettings.max_rows`). lag: records of the topic that are not taken
-    yet, as of the last poll, None when that is not known. missing: why rows since `until` may be missing, "" if none
-    are. trouble: why nothing can be read at the moment, "" if all is well.
+    first; until: the event time (microseconds) from which on it is continued, None before. users, rows: held, those
+    that the version before needs among them. forgotten: users that had to go for others so far
+    (`HistorySettings.max_rows`). lag: records of the topic that are not taken yet, as of the last poll, None when that
+    is not known. missing: why rows since `until` may be missing, "" if none are. trouble: why nothing can be read at
+    the moment, "" if all is well.
     """
 
     state: Literal["waiting", "following"]

@@ -9,8 +9,8 @@ from stream_app.subscriber.histories.positives import NewRun, Positives, Segment
 
 
 class Reading:
-    """From a version on: it is turned to each later one, and begun anew for an earlier one. What the version before needs
-    is held until the next turn, for requests that still score with that one.
+    """From a version on: it is turned to each later one, and begun anew for an earlier one. What the version before
+    needs is held until the next turn, for requests that still score with that one.
 
     live: the positives since the version's time; position: offset of the record to go on with, None before the first;
     missing: why some since then may be missing, "" if none are.
