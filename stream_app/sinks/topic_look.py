@@ -6,11 +6,16 @@ that an operator may have written meanwhile.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+
+from kafka.errors import KafkaTimeoutError
 
 from stream_app.broker import KafkaSettings
 from stream_app.sinks.inventory import Inventory
 from stream_app.sinks.kafka_reader import KafkaReader
+
+_SHOWN_SECONDS, _GLANCE_SECONDS = 10.0, 0.005
 
 
 class TopicLook:
@@ -30,7 +35,7 @@ class TopicLook:
         A topic that was made anew since, or that lost what we have not read yet, is read from its beginning.
         """
         reader = self._reader = self._reader or KafkaReader(self._kafka, self._topic)
-        (start, end), topic_id = reader.bounds(), reader.topic_id()
+        (start, end), topic_id = self._bounds(reader), reader.topic_id()
         if not start <= self.position <= end or topic_id != self._topic_id:
             self.inventory, self.position, self._topic_id = Inventory(self._model, self._keep), start, topic_id
             self._forget()
@@ -51,6 +56,19 @@ class TopicLook:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
+
+    def _bounds(self, reader: KafkaReader) -> tuple[int, int]:
+        """Of what is committed, up to what we have committed ourselves: a moment later the broker shows it, or when an
+        older transaction has ended that may bring a pin."""
+        deadline = time.monotonic() + _SHOWN_SECONDS
+        while True:
+            start, end = reader.bounds()
+            if not self._ours or end > self._ours[-1] or reader.topic_id() != self._topic_id:
+                return start, end
+            if time.monotonic() > deadline:
+                self._forget()
+                raise KafkaTimeoutError(f"what was committed behind offset {end} is not shown yet")
+            time.sleep(_GLANCE_SECONDS)
 
     def _forget(self) -> None:
         self._ours.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from typing import Any
 
@@ -108,6 +109,24 @@ def test_what_is_pinned_while_a_version_is_being_sent_stays(
             sink.write(version, envelope())
         monkeypatch.setattr(Transaction, "commit", operate_first)
         sink.write(CHAIN[2], envelope())
+    assert compacted(broker, model_topic) == keys(*CHAIN[:3]) | {b"control"}
+
+
+@pytest.mark.broker
+def test_a_pin_that_was_begun_before_a_version_and_is_committed_after_it_holds(broker: str, model_topic: str) -> None:
+    """Until then the broker shows nobody what the publisher itself has committed."""
+    producer = KafkaProducer(bootstrap_servers=broker, transactional_id=f"control-{model_topic}")
+    with closing(producer), closing(opened(broker, model_topic)) as sink:
+        for version in CHAIN[:2]:
+            sink.write(version, envelope())
+        producer.init_transactions()
+        producer.begin_transaction()
+        key, value = pinned(CHAIN[0])
+        producer.send(model_topic, key=key, value=value, partition=0).get(timeout=10)
+        later = threading.Timer(0.5, producer.commit_transaction)
+        later.start()
+        sink.write(CHAIN[2], envelope())
+        later.join()
     assert compacted(broker, model_topic) == keys(*CHAIN[:3]) | {b"control"}
 
 
@@ -220,3 +239,22 @@ def test_of_a_topic_that_was_made_anew_nothing_old_is_known_however_far_it_has_g
                 producer.send(model_topic, key=key, value=value, partition=0).get(timeout=30)
         assert look.look().control is None
         assert look.inventory.head("here").version == 1
+
+
+@pytest.mark.broker
+def test_a_publisher_looks_no_sooner_than_the_broker_shows_what_it_has_committed(broker: str, model_topic: str) -> None:
+    """Else it would take it for somebody else's later on, and read it all back."""
+    look = TopicLook(KafkaSettings(broker), model_topic, MODEL, KEEP)
+    producer = KafkaProducer(bootstrap_servers=broker, transactional_id=f"ours-{model_topic}")
+    with closing(look), closing(producer):
+        look.look()
+        producer.init_transactions()
+        producer.begin_transaction()
+        sent = [producer.send(model_topic, key=key, value=b"", partition=0) for key in sorted(keys(CHAIN[0]))]
+        offsets = [future.get(timeout=10).offset for future in sent]
+        later = threading.Timer(0.5, producer.commit_transaction)
+        later.start()
+        look.wrote(offsets)
+        look.look()
+        later.join()
+        assert look.position > offsets[-1]
