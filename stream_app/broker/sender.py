@@ -52,8 +52,8 @@ class Sender:
                 self.__exit__()
                 raise
 
-    def transaction(self, messages: Sequence[Message]) -> None:
-        """All of them are there when it returns; raised, none is or will be seen.
+    def transaction(self, messages: Sequence[Message]) -> list[int]:
+        """All of them are there when it returns, at these offsets; raised, none is or will be seen.
 
         Raises StopTheLine when another one has been made with our id; Unavailable: whether they are there is known to
         whoever reads the topics next.
@@ -66,9 +66,9 @@ class Sender:
                 )
                 for one in messages
             ]
-            for future in sent:
-                future.get(timeout=_ANSWER_SECONDS)
+            offsets = [int(future.get(timeout=_ANSWER_SECONDS).offset) for future in sent]
             self._producer.commit_transaction()
+        return offsets
 
     def __enter__(self) -> Self:
         return self

@@ -4,17 +4,20 @@
    lets only the one finish that began last, and the publisher is not disturbed.
 2. That comes first; what it finds on the topic then, no other operator changes any more.
 3. Nothing is pinned that is not whole on the topic and, where keys are set, signed: a subscriber could not serve it.
+4. The publisher's retention obeys no pin that it cannot see yet. So it is looked once more when everybody sees ours;
+   what was buried in between is not pinned: what held before is said again.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from typing import NamedTuple, Self
 
 from stream_app.broker import KafkaSettings
 from stream_app.broker.sender import Message, Sender
-from stream_app.errors import BadInput, SchemaMismatch, SettingsError, VersionRejected, VersionsDamaged
+from stream_app.errors import BadInput, SchemaMismatch, SettingsError, Unavailable, VersionRejected, VersionsDamaged
 from stream_app.sinks.hints import Hints
 from stream_app.sinks.kafka_reader import KafkaReader, reached
 from stream_app.sinks.near_end import Record, manifests
@@ -22,9 +25,13 @@ from stream_app.sinks.standing import control_of
 from stream_app.telemetry import wall_clock
 from stream_app.versions.audit import audited
 from stream_app.versions.control import Control, ControlRecord, Pin, next_serial
-from stream_app.versions.messages import CONTROL_KEY, Key, Manifest
+from stream_app.versions.messages import CONTROL_KEY, Key, Manifest, manifest_key
 from stream_app.versions.signing import Keys, Signer
 from stream_app.versions.stock import Stock
+
+_SHOWN_SECONDS = 65.0
+"""For so long a version that is being sent may keep readers from what comes after it (`transaction_timeout_ms`)."""
+_GLANCE_SECONDS = 0.02
 
 
 class Said(NamedTuple):
@@ -50,6 +57,7 @@ class Operator:
         self._kafka, self._topic, self._model, self._clock = kafka, topic, model, clock
         self._signer, self._keys, self._place = signer, keys, f"topic {topic}"
         self._said: ControlRecord | None = None
+        self._said_at = -1
         with ExitStack() as stack:
             self._sender = stack.enter_context(Sender(kafka, f"{kafka.our('transactional_id', model)}-control"))
             self._reader = stack.enter_context(closing(KafkaReader(kafka, topic)))
@@ -64,10 +72,16 @@ class Operator:
     def pin(self, number: int) -> Said:
         """From now on version `number` of the newest run that has it is served, and stays on the topic.
 
-        Raises BadInput (no such version), VersionsDamaged (not whole, or signed by nobody whom subscribers believe),
-        StopTheLine (another operator has begun since), Unavailable.
+        Raises BadInput (no such version, or retention takes it just now), VersionsDamaged (not whole, or signed by
+        nobody whom subscribers believe), StopTheLine (another operator has begun since), Unavailable.
         """
-        return self._say(self._located(number))
+        _, end = self._bounds()
+        pin = self._located(number)
+        said = self._say(pin)
+        if self._is_buried(pin.announced(), end):
+            self._say(None if said.before is None else said.before.control.pin)
+            raise BadInput(self._place, f"has no version {number} any more: just removed", "pin another one")
+        return said
 
     def unpin(self) -> Said:
         """From now on the newest version is served. Raises as `pin`."""
@@ -79,9 +93,23 @@ class Operator:
         if self._signer is not None:
             record = self._signer.signed_control(record)
         self._check_signature(record)
-        self._sender.transaction([Message(self._topic, 0, record.pack(), CONTROL_KEY)])
+        (self._said_at,) = self._sender.transaction([Message(self._topic, 0, record.pack(), CONTROL_KEY)])
         self._said = record
         return Said(record, before)
+
+    def _is_buried(self, manifest: Manifest, since: int) -> bool:
+        """Whether it was given a tombstone from that offset on, by whoever had not seen yet what we said last."""
+        deadline = time.monotonic() + _SHOWN_SECONDS
+        while (end := self._bounds()[1]) <= self._said_at:
+            if time.monotonic() > deadline:
+                number = manifest.content.version
+                raise Unavailable(
+                    f"{self._place}: version {number} is pinned once an older transaction there has ended"
+                )
+            time.sleep(_GLANCE_SECONDS)
+        buried = [record for record in self._between(since, end) if record.value is None]
+        own = manifest_key(manifest.content.version)
+        return any(record.key == own or _chunk_of(manifest, record) is not None for record in buried)
 
     def _check_signature(self, record: ControlRecord) -> None:
         if self._keys is None:

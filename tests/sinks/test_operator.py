@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from stream_app.sinks.kafka_reader import KafkaReader
 from stream_app.sinks.operator import Operator
 from stream_app.sinks.standing import standing
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
-from stream_app.versions.control import ControlRecord
+from stream_app.versions.control import ControlRecord, Pin
 from stream_app.versions.messages import CONTROL_KEY
 from stream_app.versions.signing import Keys, Signer
 
@@ -82,6 +83,37 @@ def test_what_holds_is_found_also_behind_tombstones_and_records(sink: KafkaSink,
     newest, control = standing(sink.kafka, sink.topic, "default")
     assert newest is not None
     assert (newest.digest, control) == (CHAIN[2].digest, said)
+
+
+class Interrupted(Operator):
+    """After it has looked and before it speaks, something happens."""
+
+    def __init__(self, sink: KafkaSink, happens: Callable[[], None]) -> None:
+        super().__init__(sink.kafka, sink.topic, sink.model)
+        self._happens = happens
+
+    def _located(self, number: int) -> Pin:
+        pin = super()._located(number)
+        self._happens()
+        return pin
+
+
+def test_what_retention_takes_while_it_is_being_pinned_is_not_pinned(sink: KafkaSink) -> None:
+    """Its publisher cannot know yet; what held before holds again."""
+    with operator(sink) as one:
+        before = one.pin(3).now.control.pin
+    with closing(KafkaSink(sink.kafka, sink.topic, sink.model, keep=3)) as publisher:
+        publisher.open()
+        retires = partial(publisher.write, CHAIN[3], envelope())
+        with Interrupted(sink, retires) as one, pytest.raises(BadInput, match="no version 1 any more"):
+            one.pin(1)
+        publisher.write(CHAIN[4], envelope())
+    _, control = standing(sink.kafka, sink.topic, "default")
+    assert control is not None
+    assert control.control.pin == before
+    subscriber = ModelSubscriber(SubscriberSettings(sink.kafka, sink.topic, poll=0.05))
+    with subscriber:
+        assert subscriber.wait(LONG).version.number == 3
 
 
 def test_serials_rise_also_when_the_clock_goes_back(sink: KafkaSink) -> None:
