@@ -194,12 +194,20 @@ class KafkaSink:
             event("retention-waits", "warning", topic=self.topic, reason=str(error))
 
     def _bury(self, keys: list[bytes], inventory: Inventory) -> None:
+        """Not where somebody has written since we looked: that may be a pin of what was to go."""
         hint = newest(inventory.newest)
-        with self._transaction() as transaction:
-            for key in keys:
+        with self._trouble():
+            transaction = Transaction(self._producer, self.topic)
+            transaction.send(keys[0], None, hint)
+            if transaction.first() != self._look.position:
+                return transaction.abort()
+            for key in keys[1:]:
                 transaction.send(key, None, hint)
+            transaction.commit()
+        self._look.wrote(transaction.offsets)
         for key, offset in zip(keys, transaction.offsets, strict=True):
             inventory.take(key, None, offset)
+        return None
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:

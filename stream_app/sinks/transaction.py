@@ -44,6 +44,10 @@ class Transaction:
             self._answered()
         self._producer.commit_transaction()
 
+    def abort(self) -> None:
+        """Returns when the broker knows that nobody is to see any of it."""
+        self._producer.abort_transaction()
+
     def _answered(self) -> None:
         future, size = self._waiting.popleft()
         self._bytes -= size

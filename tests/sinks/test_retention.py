@@ -13,6 +13,7 @@ from simulators import MODEL, chain, envelope, pinned, tiny_version, unpinned
 from stream_app.broker import KafkaSettings
 from stream_app.errors import Unavailable
 from stream_app.sinks.hints import Hints
+from stream_app.sinks.inventory import Inventory
 from stream_app.sinks.kafka import KafkaSink
 from stream_app.sinks.topic_look import TopicLook
 from stream_app.sinks.transaction import Transaction
@@ -110,6 +111,28 @@ def test_what_is_pinned_while_a_version_is_being_sent_stays(
         monkeypatch.setattr(Transaction, "commit", operate_first)
         sink.write(CHAIN[2], envelope())
     assert compacted(broker, model_topic) == keys(*CHAIN[:3]) | {b"control"}
+
+
+@pytest.mark.broker
+def test_what_is_pinned_when_it_is_about_to_go_stays(
+    broker: str, model_topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The publisher has looked, and has not begun to remove: what it does not know has priority all the same."""
+    superfluous = Inventory.superfluous
+
+    def then_operate(inventory: Inventory, most: int, sent: int = 0) -> list[bytes]:
+        monkeypatch.undo()
+        operate(broker, model_topic, pinned(CHAIN[0]))
+        return superfluous(inventory, most, sent)
+
+    with closing(opened(broker, model_topic)) as sink:
+        for version in CHAIN[:2]:
+            sink.write(version, envelope())
+        monkeypatch.setattr(Inventory, "superfluous", then_operate)
+        sink.write(CHAIN[2], envelope())
+        assert compacted(broker, model_topic) == keys(*CHAIN[:3]) | {b"control"}
+        sink.write(CHAIN[3], envelope())
+    assert compacted(broker, model_topic) == keys(CHAIN[0], *CHAIN[2:4]) | {b"control"}
 
 
 @pytest.mark.broker
