@@ -126,10 +126,11 @@ class FollowMessages:
         stays back, and is there when that is over."""
         if self._held is None or self._assembler.pinned_digest not in ("", self._held[1].digest):
             return
-        held, self._held = self._held, None
         self.caught_up = True
-        version, manifest = held
+        version, manifest = self._held
         try:
-            yield Arrival(ServingModel(version, self._serving.network(version)), manifest)
+            news: News = Arrival(ServingModel(version, self._serving.network(version)), manifest)
         except VersionRejected as refusal:
-            yield refusal
+            news = refusal
+        self._held = None  # not where anything else was wrong, a want of memory perhaps: then it is tried again
+        yield news

@@ -18,11 +18,14 @@ from subscriber_helpers import CHAIN, LONG, MemorySettings, Told, answer_of, exp
 
 from stream_app.broker import KafkaSettings
 from stream_app.errors import DigestMismatch, Unavailable, WarmUpFailed
+from stream_app.serving.computing import NumpyServing
 from stream_app.serving.model import ServingModel
+from stream_app.serving.networks.network import Network
 from stream_app.sinks.directory import DirectorySink
 from stream_app.sinks.kafka import KafkaSink
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.versions.messages import PROGRESS_KEY, Message
+from stream_app.versions.model_version import ModelVersion
 
 
 def test_versions_are_swapped_as_they_come() -> None:
@@ -104,6 +107,32 @@ def test_waiting_without_a_broker_says_so() -> None:
             pass
         with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
             subscriber.wait(0.01)
+
+
+class Cramped(NumpyServing):
+    """Has no memory at first."""
+
+    tried = 0
+
+    def network(self, version: ModelVersion) -> Network:
+        self.tried += 1
+        if self.tried == 1:
+            raise MemoryError
+        return super().network(version)
+
+
+@pytest.mark.parametrize("sent_before", [True, False])
+def test_a_version_for_which_there_was_no_memory_is_served_once_there_is(sent_before: bool) -> None:
+    settings = MemorySettings()
+    publish(settings, *([1] if sent_before else []))
+    with ModelSubscriber(settings, serving=Cramped()) as subscriber:
+        if not sent_before:
+            while subscriber.health().lag is None:
+                pass
+            publish(settings, 1)
+        assert subscriber.wait(LONG).version.number == 1
+        assert answer_of(subscriber) == expected(1)
+        assert subscriber.health().swaps == 1
 
 
 class BrittleReader(MemoryReader):

@@ -164,8 +164,12 @@ class HistoryFollower:
     def _leave(self) -> None:
         topic, self._topic = self._topic, None
         self._note(None)
-        if topic is not None:
+        if topic is None:
+            return
+        try:
             topic.close()
+        except Exception:
+            _log.exception("the follower of histories lets go of the topic")
 
     def _note(self, lag: int | None) -> None:
         with self._changed:

@@ -24,6 +24,7 @@ from stream_app.sinks.directory import DirectorySink
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.subscriber.cache import CacheWriter
 from stream_app.subscriber.histories import HistoryFollower, HistoryHealth, HistorySettings
+from stream_app.subscriber.histories.topic import SegmentsTopic
 from stream_app.versions.messages import Manifest
 from stream_app.versions.model_version import ModelVersion
 from stream_app.wire import pack_record
@@ -176,8 +177,17 @@ def test_what_it_cannot_read_is_a_named_trouble_and_serving_goes_on(stream: Stre
         assert named in follower.health().trouble
 
 
+def not_closed(topic: SegmentsTopic) -> None:
+    raise RuntimeError("it cannot be closed")
+
+
 @pytest.mark.broker
-def test_it_goes_on_once_the_topic_no_longer_holds_what_it_cannot_read(stream: Stream) -> None:
+@pytest.mark.parametrize("closes", [True, False])
+def test_it_goes_on_once_the_topic_no_longer_holds_what_it_cannot_read(
+    stream: Stream, closes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not closes:
+        monkeypatch.setattr(SegmentsTopic, "close", not_closed)
     stream.liked((11, 9, END + SECOND))
     stream.send(b"no segment")
     stream.liked((11, 2, END + 2 * SECOND))
