@@ -78,6 +78,18 @@ def test_parts_of_another_version_are_not_mixed_with(tmp_path: Path, capsys: pyt
     assert scored(tmp_path).num_rows == before.num_rows - 4
 
 
+def test_parts_of_other_pairs_are_not_taken_for_these(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tomorrow's file has the name of today's."""
+    source = str(versions(tmp_path / "versions", 1))
+    pairs(tmp_path / "pairs.parquet")
+    run(tmp_path, "--directory", source)
+    before = scored(tmp_path)
+    pairs(tmp_path / "pairs.parquet", user_id=[7] * 20, item_id=[3] * 20)
+    assert run(tmp_path, "--directory", source) == 3
+    assert "part-00000.parquet was made from pairs" in capsys.readouterr().err
+    assert scored(tmp_path).equals(before)
+
+
 @pytest.mark.parametrize(
     ("columns", "told"),
     [

@@ -4,15 +4,17 @@
     python -m examples.batch_scoring.batch_scoring pairs.parquet scored --directory run/versions
 
 `scored/` gets part-00000.parquet, ...: the columns of the pairs and `probability`. Each part is written aside and
-renamed, and carries the digest of the version in its metadata, so that one run never mixes two versions. Exit codes:
-0 done, 2 wrong arguments or columns, 3 the parts that are there come from another version, 4 no version in time.
+renamed, and carries the digests of the version and of the pairs' file in its metadata, so that no two of these are ever
+mixed. Exit codes: 0 done, 2 wrong arguments or columns, 3 the parts that are there come from another version or from
+other pairs, 4 no version in time.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from stream_app.errors import AsmgError, BadInput, IncompatibleState
 from stream_app.serving.model import ServingModel
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 
-DIGEST = b"asmg.version"
+VERSION, PAIRS = b"asmg.version", b"asmg.pairs"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def score_file(pairs: Path, scored: Path, model: ServingModel) -> Iterator[Path]:
     """Writes the parts that are missing; yields the path of every part, in order.
 
-    Raises BadInput (no such file or column, ids of another type), IncompatibleState (parts of another version).
+    Raises BadInput (no such file or column, ids of another type), IncompatibleState (parts of another version, or of
+    other pairs).
     """
     try:
         source = parquet.ParquetFile(pairs)
@@ -55,22 +58,25 @@ def score_file(pairs: Path, scored: Path, model: ServingModel) -> Iterator[Path]
     if missing := {"user_id", "item_id"} - set(source.schema_arrow.names):
         raise BadInput(pairs, f"has no column {min(missing)}", "it needs user_id and item_id")
     scored.mkdir(parents=True, exist_ok=True)
-    _check_parts(scored, model)
+    with pairs.open("rb") as file:
+        own = {VERSION: model.version.digest, PAIRS: hashlib.file_digest(file, "sha256").hexdigest()}
+    _check_parts(scored, own)
     for group in range(source.num_row_groups):
         part = scored / f"part-{group:05d}.parquet"
         if not part.exists():
-            _write(part, _with_probabilities(source.read_row_group(group), model, pairs, group), model)
+            _write(part, _with_probabilities(source.read_row_group(group), model, pairs, group), own)
         yield part
 
 
-def _check_parts(scored: Path, model: ServingModel) -> None:
+def _check_parts(scored: Path, own: Mapping[bytes, str]) -> None:
     for part in sorted(scored.glob("part-*.parquet")):
-        digest = (parquet.read_schema(part).metadata or {}).get(DIGEST, b"none").decode()
-        if digest != model.version.digest:
-            raise IncompatibleState(
-                f"{part} was scored with version {digest[:12]}, and {model.version.digest[:12]} is served now; name "
-                "another directory, or remove the parts"
-            )
+        metadata = parquet.read_schema(part).metadata or {}
+        for key, what in ((VERSION, "version"), (PAIRS, "pairs")):
+            if (digest := metadata.get(key, b"none").decode()) != own[key]:
+                raise IncompatibleState(
+                    f"{part} was made from {what} {digest[:12]}, and now it would be {own[key][:12]}; name another "
+                    "directory, or remove the parts"
+                )
 
 
 def _with_probabilities(table: pa.Table, model: ServingModel, pairs: Path, group: int) -> pa.Table:
@@ -89,9 +95,9 @@ def _ids(column: pa.ChunkedArray) -> NDArray[np.generic]:
     return found
 
 
-def _write(part: Path, table: pa.Table, model: ServingModel) -> None:
+def _write(part: Path, table: pa.Table, own: Mapping[bytes, str]) -> None:
     aside = part.with_name(f".{part.name}")
-    parquet.write_table(table.replace_schema_metadata({DIGEST: model.version.digest.encode()}), aside)
+    parquet.write_table(table.replace_schema_metadata(own), aside)
     aside.rename(part)
 
 

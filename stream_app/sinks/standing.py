@@ -27,7 +27,8 @@ def standing(kafka: KafkaSettings, topic: str, model: str) -> Standing:
         first, end = reader.bounds()
         found = next(manifests(reader.between, first, end), None)
         return Standing(
-            None if found is None else _readable(found.value or b""), control_of(reader.between, first, end, model)
+            None if found is None else Manifest.readable(found.value or b""),
+            control_of(reader.between, first, end, model),
         )
 
 
@@ -44,10 +45,3 @@ def control_of(between: Between, first: int, end: int, model: str) -> ControlRec
             continue
         newest = record if record.outranks(newest) else newest
     return newest
-
-
-def _readable(value: bytes) -> Manifest | None:
-    try:
-        return Manifest.unpack(value)
-    except VersionRejected:
-        return None

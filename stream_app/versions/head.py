@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from stream_app.errors import IncompatibleState, SettingsError, StopTheLine, VersionRejected
+from stream_app.errors import IncompatibleState, SettingsError, StopTheLine
 from stream_app.versions.messages import Manifest
 from stream_app.versions.model_version import ModelVersion
 
@@ -84,7 +84,7 @@ def head_of(manifests: Iterable[bytes], model: str, place: str) -> Head:
 
     Raises SettingsError when `place` (a topic or directory, for the message) holds versions of another model.
     """
-    read = [manifest for value in manifests if (manifest := _readable(value)) is not None]
+    read = [manifest for value in manifests if (manifest := Manifest.readable(value)) is not None]
     if others := sorted({manifest.envelope.model for manifest in read} - {model}):
         raise SettingsError(
             "model", f"{place} holds versions of model {others[0]!r}, not {model!r}", "use another place"
@@ -97,10 +97,3 @@ def head_of(manifests: Iterable[bytes], model: str, place: str) -> Head:
     digests = {m.content.version: m.digest for m in read if m.envelope.run == run}
     older = frozenset(manifest.envelope.run for manifest in read) - {run}
     return Head(newest.content.version, newest.digest, run, newest.envelope.epoch, digests, older)
-
-
-def _readable(value: bytes) -> Manifest | None:
-    try:
-        return Manifest.unpack(value)
-    except VersionRejected:
-        return None

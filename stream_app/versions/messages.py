@@ -106,6 +106,14 @@ class Manifest(NamedTuple):
             raise DigestMismatch(version, f"its manifest is that of version {manifest.content.version}")
         return manifest
 
+    @staticmethod
+    def readable(value: bytes) -> Manifest | None:
+        """None where `unpack` refuses it."""
+        try:
+            return Manifest.unpack(value)
+        except VersionRejected:
+            return None
+
 
 def pack_progress(model: str, stage: str) -> tuple[bytes, bytes]:
     """Key and value of the one message that is no version's: what the trainer does before the first version."""
