@@ -85,6 +85,8 @@ class AsyncModelSubscriber:
         try:
             async with asyncio.timeout(timeout):
                 while (model := self._subscriber._usable(version)) is None:
+                    if self._closed:
+                        raise self._subscriber._unavailable(version, timeout)
                     await self._swap.wait()
                 return model
         except TimeoutError:

@@ -88,8 +88,9 @@ class ModelSubscriber:
         self.close()
 
     def close(self) -> None:
-        """Ends the thread, within about `settings.poll` seconds. `model` stays usable."""
+        """Ends the thread, within about `settings.poll` seconds, and every `wait`. `model` stays usable."""
         self._stop.set()
+        self._wake()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout=self.settings.poll + 30)
 
@@ -107,10 +108,11 @@ class ModelSubscriber:
     def wait(self, timeout: float | None = None, version: int = 1) -> ServingModel:
         """Blocks until a version of at least this number is served, and may be by `settings.when_stale`.
 
-        Raises Unavailable after `timeout` seconds, saying why.
+        Raises Unavailable after `timeout` seconds, or when it is closed, saying why.
         """
         with self._changed:
-            found = self._changed.wait_for(lambda: self._usable(version), timeout)
+            self._changed.wait_for(lambda: self._usable(version) or self._stop.is_set(), timeout)
+            found = self._usable(version)
         if found is None:
             raise self._unavailable(version, timeout)
         return found
@@ -163,10 +165,10 @@ class ModelSubscriber:
     def _unavailable(self, version: int, timeout: float | None) -> Unavailable:
         """With what is known of why it does not serve."""
         stale = f"version {self._number()} is stale" if self._stale(self._served) else ""
-        known = [reason for reason in (self._stage, stale, self._trouble, self._last_refusal) if reason]
-        return Unavailable(
-            f"no model version {version} within {timeout} s" + (f": {'; '.join(known)}" if known else "")
-        )
+        closed = "the subscriber is closed" if self._stop.is_set() else ""
+        known = [reason for reason in (closed, self._stage, stale, self._trouble, self._last_refusal) if reason]
+        within = "" if timeout is None else f" within {timeout} s"
+        return Unavailable(f"no model version {version}{within}" + (f": {'; '.join(known)}" if known else ""))
 
     def _run(self) -> None:
         """Outlives everything but `close`: a serving process must not lose its updates to one bad moment."""

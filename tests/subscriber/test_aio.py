@@ -52,6 +52,17 @@ def test_waiting_in_vain_says_why_and_may_be_cancelled() -> None:
     asyncio.run(serve())
 
 
+def test_the_end_ends_waiting() -> None:
+    async def serve() -> None:
+        async with AsyncModelSubscriber(MemorySettings()) as subscriber:
+            waiting = asyncio.create_task(subscriber.wait())
+            await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="no model version 1: the subscriber is closed"):
+            await asyncio.wait_for(waiting, LONG)
+
+    asyncio.run(serve())
+
+
 def test_who_waits_for_what_is_refused_as_stale_gets_it_once_it_is_pinned() -> None:
     async def serve() -> None:
         async with AsyncModelSubscriber(settings, clock=lambda: now) as subscriber:

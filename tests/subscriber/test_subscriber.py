@@ -180,6 +180,24 @@ def test_a_clock_that_fails_ends_nothing() -> None:
         assert subscriber.wait(LONG, version=2).version.number == 2
 
 
+def test_closing_ends_waiting_and_what_is_served_stays() -> None:
+    settings, told = MemorySettings(), Told()
+
+    def wait() -> None:
+        try:
+            subscriber.wait(version=2)
+        except Unavailable as error:
+            told(str(error))
+
+    publish(settings, 1)
+    with ModelSubscriber(settings) as subscriber:
+        subscriber.wait(LONG)
+        threading.Thread(target=wait, daemon=True).start()
+    told.wait()
+    assert told.seen == ["no model version 2: the subscriber is closed"]
+    assert answer_of(subscriber) == expected(1)
+
+
 def test_callbacks_that_fail_change_nothing() -> None:
     def fail(_: object) -> None:
         raise RuntimeError("the callback's own trouble")
