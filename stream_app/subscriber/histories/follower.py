@@ -32,6 +32,7 @@ class HistoryFollower:
         self.settings, self._subscriber = settings, subscriber
         self._reading: Reading | None = None
         self._topic: SegmentsTopic | None = None
+        self._topic_id: object = None
         self._lag: int | None = None
         self._trouble, self._lost = "", ""
         self._make_thread()
@@ -156,7 +157,9 @@ class HistoryFollower:
         from stream_app.subscriber.histories.topic import SegmentsTopic
 
         since_ms = reading.live.since // 1000 - round(self.settings.clock_skew * 1000)
-        self._topic = SegmentsTopic(self.settings.kafka, self.settings.topic, since_ms, reading.position)
+        kafka, topic = self.settings.kafka, self.settings.topic
+        self._topic = SegmentsTopic(kafka, topic, since_ms, reading.position, self._topic_id)
+        self._topic_id = self._topic.topic_id
         if (first := self._topic.begins_late) is not None:
             reading.lack(f"{self.settings.topic} begins with offset {first}: rows since then may have stood before it")
         return self._topic

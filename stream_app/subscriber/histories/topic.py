@@ -13,6 +13,7 @@ from stream_app.sinks.kafka_reader import reached
 
 _ANSWER_MS = 8_000
 _SILENCE_SECONDS = 10.0
+_NEW_TOPIC_MS = 30_000  # so long a topic that was made anew may look like the old one
 _READ_AHEAD = 16  # segments of up to 900 KB
 
 
@@ -22,24 +23,31 @@ class PositionLost(Unavailable):
 
 class SegmentsTopic:
     """Its one partition. begins_late: None, or the first offset there is, when reading began there because what was
-    wanted is gone."""
+    wanted is gone. topic_id: another one once the topic is deleted and made again."""
 
-    def __init__(self, kafka: KafkaSettings, topic: str, since_ms: int, at: int | None = None) -> None:
-        """since_ms: begin with the first record that the broker has from this time on; at: or at this offset.
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, since_ms: int, at: int | None = None, topic_id: object = None
+    ) -> None:
+        """since_ms: begin with the first record that the broker has from this time on; at: or at this offset of the
+        topic with this id.
 
-        Raises Unavailable when the broker does not answer or the topic is not there, AccessDenied.
+        Raises Unavailable when the broker does not answer or the topic is not there, AccessDenied, PositionLost.
         """
         self._kafka, self._topic, self._partition = kafka, topic, TopicPartition(topic, 0)
         self._heard = time.monotonic()
         self.begins_late: int | None = None
         with reached(kafka, topic):
             reach(kafka)
-            self._consumer = KafkaConsumer(**kafka.plain_reader(), max_poll_records=_READ_AHEAD)
+            self._consumer = KafkaConsumer(
+                **kafka.plain_reader(), max_poll_records=_READ_AHEAD, metadata_max_age_ms=_NEW_TOPIC_MS
+            )
             try:
                 if not self._consumer.partitions_for_topic(topic):
                     raise Unavailable(f"Kafka at {kafka.bootstrap} has no topic {topic}; is it the worker's?")
                 self._consumer.assign([self._partition])
-                self._end = self._ends()
+                self.topic_id, self._end = self._id(), self._ends()
+                if at is not None and topic_id != self.topic_id:
+                    raise PositionLost(f"topic {topic} was made anew")
                 self._consumer.seek(self._partition, self._offset_at(since_ms) if at is None else at)
             except BaseException:
                 self._consumer.close()
@@ -47,6 +55,8 @@ class SegmentsTopic:
 
     def poll(self, timeout: float) -> list[tuple[int, bytes]]:
         """Offset and value of what follows; waits up to `timeout` seconds. Raises Unavailable, PositionLost."""
+        if self._id() != self.topic_id:
+            raise PositionLost(f"topic {self._topic} was made anew")
         with reached(self._kafka, self._topic):
             try:
                 records = self._consumer.poll(timeout_ms=int(timeout * 1000))
@@ -76,6 +86,9 @@ class SegmentsTopic:
         offset = self._end if found is None else int(found.offset)
         self.begins_late = first if offset == first > 0 else None
         return offset
+
+    def _id(self) -> object:
+        return self._consumer._cluster.topic_id(self._topic)
 
     def _ends(self) -> int:
         self._heard = time.monotonic()

@@ -23,8 +23,8 @@ from stream_app.serving.model import ServingModel
 from stream_app.sinks.directory import DirectorySink
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 from stream_app.subscriber.cache import CacheWriter
-from stream_app.subscriber.histories import HistoryFollower, HistoryHealth, HistorySettings
-from stream_app.subscriber.histories.topic import SegmentsTopic
+from stream_app.subscriber.histories import HistoryFollower, HistoryHealth, HistorySettings, topic
+from stream_app.subscriber.histories.topic import PositionLost, SegmentsTopic
 from stream_app.versions.messages import Manifest
 from stream_app.versions.model_version import ModelVersion
 from stream_app.wire import pack_record
@@ -65,6 +65,18 @@ class Stream:
         admin.delete_records({TopicPartition(self.topic, 0): offset})
         admin.close()
 
+    def make_anew(self) -> None:
+        """Under the same name; what is sent then is numbered from 0."""
+        admin = KafkaAdminClient(bootstrap_servers=self.broker)
+        admin.delete_topics([self.topic])
+        while self.topic in admin.list_topics():
+            time.sleep(0.02)
+        admin.create_topics({self.topic: {"num_partitions": 1, "replication_factor": 1}})
+        admin.close()
+        assert self.producer is not None
+        self.producer.close()
+        self.producer, self.offset = KafkaProducer(bootstrap_servers=self.broker), 0
+
     def segment(self, rows: Interactions) -> Segment:
         first, self.offset = self.offset, self.offset + len(rows)
         return Segment(0, first, self.offset, np.arange(first, self.offset), rows)
@@ -85,14 +97,15 @@ class Stream:
 
 @pytest.fixture
 def stream(broker: str, tmp_path: Path) -> Iterator[Stream]:
-    topic = f"segments-{uuid.uuid4().hex[:8]}"
+    name = f"segments-{uuid.uuid4().hex[:8]}"
     admin = KafkaAdminClient(bootstrap_servers=broker)
     configs = {"max.message.bytes": str(MESSAGE_BYTES), "retention.ms": "-1"}
-    admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1, "configs": configs}})
+    admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1, "configs": configs}})
     admin.close()
-    producer = KafkaProducer(bootstrap_servers=broker)
-    yield Stream(broker, topic, producer, tmp_path / "versions")
-    producer.close()
+    own = Stream(broker, name, KafkaProducer(bootstrap_servers=broker), tmp_path / "versions")
+    yield own
+    assert own.producer is not None
+    own.producer.close()
 
 
 def version(number: int = 1, parent: str = "", until: int = END, histories: bool = True) -> ModelVersion:
@@ -198,6 +211,31 @@ def test_it_goes_on_once_the_topic_no_longer_holds_what_it_cannot_read(
         until(follower, lambda health: health.rows == 1 and not health.trouble)
         assert follower.history(11) == [2, *OWN]
         assert "begins with offset 2" in follower.health().missing
+
+
+@pytest.mark.broker
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning_however_far_it_has_grown(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic, "_NEW_TOPIC_MS", 200)
+    stream.serve(version())
+    stream.liked((11, 9, END + 1), (11, 2, END + 2))
+    with stream.subscriber() as subscriber, stream.follower(subscriber) as follower:
+        follower.wait(LONG)
+        assert follower.history(11) == [2, 9, *OWN]
+        stream.make_anew()
+        for moment, item in enumerate((4, 3, 9, 2), END + 3):
+            stream.liked((11, item, moment))
+        until(follower, lambda health: health.rows == 4)
+        assert follower.history(11) == [2, 9, 3, 4, *OWN]
+        assert "was made anew" in follower.health().missing
+
+
+@pytest.mark.broker
+def test_an_offset_of_a_topic_that_is_gone_means_nothing_in_the_next(stream: Stream) -> None:
+    stream.liked((11, 9, END + 1))
+    with pytest.raises(PositionLost, match="was made anew"):
+        SegmentsTopic(KafkaSettings(stream.broker), stream.topic, 0, at=1, topic_id="another")
 
 
 @pytest.mark.broker
