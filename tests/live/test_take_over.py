@@ -104,18 +104,20 @@ def test_a_worker_stopped_before_its_manifest_is_replaced_comes_back_as_a_stand_
     until(lambda: first.trainer.stage == "stand-by", "the first worker stands by")
     send(producer, settings, range(1150, 1250))
     up_to(topic, 11)
-    until(lambda: read_window(second.directory).active, "the second has the window still")
-    until(lambda: not read_window(first.directory).active, "the first worker's window process has noticed too")
-    assert first.process.poll() is None
+    # The second has it still, unless this machine let it be silent for longer than Kafka waits.
+    both = (first, second)
+    until(lambda: sum(read_window(one.directory).active for one in both) == 1, "one of them has the window")
+    active, other = sorted(both, key=lambda one: not read_window(one.directory).active)
+    assert [one.process.poll() for one in both] == [None, None]
 
-    # The first is behind by nine versions; their content comes from its own rows and its own learning.
-    second.send_signal(signal.SIGKILL)
+    # Who stands by is behind; the content of what it makes comes from its own rows and its own learning.
+    active.send_signal(signal.SIGKILL)
     send(producer, settings, range(1250, 1350))
     history = up_to(topic, 12)
     check_history(history)
     assert history[11].envelope.epoch > history[10].envelope.epoch
-    until(lambda: len(digests(first.directory)) == 8, "the first has noted all")
-    assert digests(first.directory) == [one.digest for one in history[-8:]]
+    until(lambda: len(digests(other.directory)) == 8, "it has noted all")
+    assert digests(other.directory) == [one.digest for one in history[-8:]]
     with ModelSubscriber(SubscriberSettings(settings.kafka, settings.topics.models, settings.model)) as third:
         assert third.wait(timeout=PATIENCE, version=12).version.digest == history[-1].digest
         assert third.health().refusals == 0

@@ -281,9 +281,9 @@ def reads(draw: random.Random) -> list[Message]:
     for _ in range(draw.randint(1, 6)):
         begin = draw.randrange(len(EVERYTHING))
         stretch = EVERYTHING[begin : begin + draw.randint(1, 60)]
-        if draw.random() < 0.3:
+        if draw.randrange(10) < 3:
             del stretch[draw.randrange(len(stretch))]
-        if draw.random() < 0.2:
+        if draw.randrange(5) == 0:
             draw.shuffle(stretch)
         log += stretch
         log += draw.sample(RECORDS, draw.randint(0, 2))
