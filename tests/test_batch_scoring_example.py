@@ -111,3 +111,18 @@ def test_a_file_that_cannot_be_scored_is_named(
 def test_without_a_version_it_says_so(tmp_path: Path) -> None:
     pairs(tmp_path / "pairs.parquet")
     assert main([str(tmp_path / "pairs.parquet"), str(tmp_path / "s"), "--cache", str(tmp_path), "--timeout", "1"]) == 4
+
+
+def test_the_model_is_the_one_that_the_settings_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = DirectorySink(tmp_path / "versions", "shop")
+    sink.open()
+    sink.write(CHAIN[0], envelope(model="shop"))
+    pairs(tmp_path / "pairs.parquet")
+    monkeypatch.setenv("ASMG_MODEL", "shop")
+    assert run(tmp_path, "--directory", str(tmp_path / "versions")) == 0
+    assert scored(tmp_path).num_rows == 20
+
+
+def test_wrong_pairs_are_told_without_waiting_for_a_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--cache", str(tmp_path / "nobody writes here")) == 2
+    assert "pairs.parquet" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -114,6 +115,13 @@ def test_a_wrong_question_is_told_and_the_next_one_answered(tmp_path: Path, quer
         assert client.get("/recommend", params=query).status_code == 422
         assert client.post("/score", json={"user": "a", "items": ["b"]}).status_code == 422
         assert client.get("/recommend", params={"user": 11}).json()["version"] == 1
+
+
+def test_the_folder_works_wherever_it_is_copied_to(tmp_path: Path) -> None:
+    shutil.copytree("examples/serving_fastapi", tmp_path / "recommendations")
+    code = "from recommendations.service import make_app; from recommendations import metrics; print(metrics.__file__)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == str(tmp_path / "recommendations" / "metrics.py")
 
 
 def test_what_is_stale_is_not_served_where_that_is_asked_for(tmp_path: Path) -> None:

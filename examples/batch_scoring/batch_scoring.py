@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from rich.progress import track
 
 from stream_app.errors import AsmgError, BadInput, IncompatibleState
 from stream_app.serving.model import ServingModel
+from stream_app.settings.load import load
+from stream_app.settings.serving import ServingSettings
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
 
 VERSION, PAIRS = b"asmg.version", b"asmg.pairs"
@@ -34,15 +37,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; returns the exit code."""
     given = _parser().parse_args(arguments)
     try:
-        with ModelSubscriber(SubscriberSettings(cache=given.cache, directory=given.directory)) as subscriber:
+        row_groups = opened(given.pairs).num_row_groups
+        with ModelSubscriber(subscription(given.cache, given.directory)) as subscriber:
             model = subscriber.wait(given.timeout)  # one version for all of it, whatever comes meanwhile
-        parts = score_file(given.pairs, given.scored, model)
-        for _ in track(parts, "scoring", total=parquet.ParquetFile(given.pairs).num_row_groups):
+        for _ in track(score_file(given.pairs, given.scored, model), "scoring", total=row_groups):
             pass
     except AsmgError as error:
         print(f"batch_scoring: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def subscription(cache: Path | None, directory: Path | None) -> SubscriberSettings:
+    """Which model and whose versions: as asmg.toml and ASMG_... variables say; those of a replay nobody signs."""
+    settings = load(ServingSettings).subscription()
+    return replace(settings, cache=cache, directory=directory, keys=() if cache is None else settings.keys)
+
+
+def opened(pairs: Path) -> parquet.ParquetFile:
+    """The file, not yet read. Raises BadInput (no such file or column)."""
+    try:
+        source = parquet.ParquetFile(pairs)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BadInput(pairs, str(error), "give a Parquet file with columns user_id and item_id") from error
+    if missing := {"user_id", "item_id"} - set(source.schema_arrow.names):
+        raise BadInput(pairs, f"has no column {min(missing)}", "it needs user_id and item_id")
+    return source
 
 
 def score_file(pairs: Path, scored: Path, model: ServingModel) -> Iterator[Path]:
@@ -51,12 +71,7 @@ def score_file(pairs: Path, scored: Path, model: ServingModel) -> Iterator[Path]
     Raises BadInput (no such file or column, ids of another type), IncompatibleState (parts of another version, or of
     other pairs).
     """
-    try:
-        source = parquet.ParquetFile(pairs)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise BadInput(pairs, str(error), "give a Parquet file with columns user_id and item_id") from error
-    if missing := {"user_id", "item_id"} - set(source.schema_arrow.names):
-        raise BadInput(pairs, f"has no column {min(missing)}", "it needs user_id and item_id")
+    source = opened(pairs)
     scored.mkdir(parents=True, exist_ok=True)
     with pairs.open("rb") as file:
         own = {VERSION: model.version.digest, PAIRS: hashlib.file_digest(file, "sha256").hexdigest()}

@@ -17,12 +17,12 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from examples.serving_fastapi import metrics
-from stream_app.errors import StaleModel
 from stream_app.serving.model import ServingModel
 from stream_app.settings.load import load
 from stream_app.settings.serving import ServingSettings
-from stream_app.subscriber import ModelSubscriber, SubscriberSettings
+from stream_app.subscriber import ModelSubscriber, StaleModel, SubscriberSettings
+
+from . import metrics
 
 Id = int | str
 

@@ -60,6 +60,10 @@ class ServingModel:
         self._users, self._items = (id_rows(table, version.tensors, self.derived) for table in ("users", "items"))
         self._histories = VersionHistories.of(version)
 
+    def __repr__(self) -> str:
+        """For logs."""
+        return f"<ServingModel of version {self.version.number} {self.version.digest[:12]}>"
+
     def knows_user(self, user: Any) -> bool:
         """Whether the user was seen in training; all others are scored with the same cold row."""
         return bool(self._users.of([user])[0])
@@ -106,8 +110,8 @@ class ServingModel:
         number (parameters so large that they overflow) are left out. Raises ValueError on ids of another type, or k
         below 0.
         """
-        if k < 0:
-            raise ValueError(f"k is {k}, must be 0 or more")
+        if not isinstance(k, int | np.integer) or k < 0:
+            raise ValueError(f"k is {k!r}, must be a whole number, 0 or more")
         for_user, _ = self._for_user(user, history, ())
         excluded = list(exclude) if isinstance(exclude, Set) else exclude
         without = np.unique(self._items.of(excluded))

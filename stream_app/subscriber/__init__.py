@@ -12,8 +12,9 @@ Needs numpy, msgpack, pydantic and, to follow a topic, kafka-python; nothing els
 compute with (`serving`). For asyncio: `stream_app.subscriber.aio`, which is imported only where it is used.
 """
 
+from stream_app.errors import StaleModel
 from stream_app.subscriber.health import Health
 from stream_app.subscriber.settings import SubscriberSettings
 from stream_app.subscriber.subscriber import ModelSubscriber
 
-__all__ = ["Health", "ModelSubscriber", "SubscriberSettings"]
+__all__ = ["Health", "ModelSubscriber", "StaleModel", "SubscriberSettings"]

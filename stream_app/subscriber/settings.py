@@ -35,6 +35,8 @@ class SubscriberPolicy:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.keys, str):
+            raise ValueError(f"keys is {self.keys!r}, expected several: [{self.keys!r}]")
         if self.stale_after is not None and not self.stale_after > 0:
             raise ValueError(f"stale_after is {self.stale_after:g}, expected seconds above 0, or none")
         if self.when_stale not in ("serve", "refuse"):

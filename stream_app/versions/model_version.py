@@ -50,6 +50,10 @@ class ModelVersion:
     content_bytes: bytes
     tensors: Mapping[str, Array]
 
+    def __repr__(self) -> str:
+        """For logs: all of it would be a screen of tensors for each line."""
+        return f"<ModelVersion {self.number} {self.digest[:12]}>"
+
     @property
     def number(self) -> int:
         """1 for the first version of a run."""

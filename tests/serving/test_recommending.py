@@ -144,15 +144,15 @@ def test_an_item_whose_probability_is_no_number_is_not_recommended() -> None:
     assert found.probabilities[[0, 1, -1]].tolist() == [1.0, 0.5, 0.0]
 
 
-@pytest.mark.parametrize("k", [-1, -100])
-def test_fewer_than_none_cannot_be_asked_for(k: int) -> None:
-    with pytest.raises(ValueError, match="k is"):
+@pytest.mark.parametrize("k", [-1, -100, 2.5, "3"])
+def test_fewer_than_none_or_parts_of_an_item_cannot_be_asked_for(k: Any) -> None:
+    with pytest.raises(ValueError, match=f"k is {k!r}, must be a whole number"):
         MODELS["embedding-mlp"].recommend(11, k)
 
 
 @pytest.mark.parametrize("asked", [{"among": ["a"]}, {"exclude": [1.5]}, {"history": ["a"]}, {"user": "a"}])
 def test_ids_of_another_type_are_refused_wherever_they_stand(asked: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="integers"):
+    with pytest.raises(ValueError, match=r"integers of 64 bits, given is \[('a'|1\.5)\]"):
         MODELS["embedding-mlp"].recommend(**{"user": 11, "k": 3, **asked})
 
 

@@ -197,3 +197,8 @@ def test_sigmoid_is_right_at_both_ends() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_allclose(sigmoid(logits), expected, rtol=1e-5)
+
+
+def test_a_model_in_a_log_is_a_line() -> None:
+    assert repr(MODEL) == f"<ServingModel of version {VERSION.number} {VERSION.digest[:12]}>"
+    assert repr(VERSION) == f"<ModelVersion {VERSION.number} {VERSION.digest[:12]}>"

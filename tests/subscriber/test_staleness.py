@@ -184,6 +184,7 @@ def test_health_is_plain_values() -> None:
         ({"stale_after": float("nan")}, "stale_after is nan"),
         ({"stale_after": 60.0, "when_stale": "panic"}, "when_stale is 'panic', expected serve or refuse"),
         ({"when_stale": "refuse"}, "stale_after does not say"),
+        ({"keys": "public.pem"}, "keys is 'public.pem', expected several"),
     ],
 )
 def test_settings_that_contradict_themselves_are_refused(wrong: dict[str, object], said: str) -> None:

@@ -14,6 +14,7 @@ def add(commands: Commands) -> None:
     """Add the group."""
     versions = commands.add_parser("versions", help="look at model versions, compare, verify, export and pin them")
     actions = versions.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    inspect.add_looks(actions, inspect.versions, "versions", "model versions kept in the state directory")
+    kept = "model versions kept in the state directory (`verify` says which are on the topic)"
+    inspect.add_looks(actions, inspect.versions, "versions", kept)
     for one in COMMANDS:
         one.add(actions)

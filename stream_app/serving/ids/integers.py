@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -85,5 +86,5 @@ def _integers(ids: Ids) -> NDArray[np.int64]:
     if wanted.size == 0:
         return np.zeros(0, np.int64)
     if wanted.dtype.kind not in "iu" or wanted.ndim != 1 or wanted.max() > _INTEGERS.max:
-        raise ValueError("this version's ids are integers of 64 bits")
+        raise ValueError(f"this version's ids are integers of 64 bits, given is {reprlib.repr(ids)}")
     return wanted.astype(np.int64)

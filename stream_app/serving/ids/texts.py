@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ class TextIds(IdRows):
         try:
             wanted = Texts.encoded(_plain(ids))
         except TypeError:
-            raise ValueError("this version's ids are strings") from None
+            raise ValueError(f"this version's ids are strings, given is {reprlib.repr(ids)}") from None
         rows = np.zeros(len(wanted.starts), np.int64)
         if not len(rows) or not len(self):
             return rows
