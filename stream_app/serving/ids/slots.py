@@ -1,9 +1,9 @@
 """Slots: where the row of a key stands, in an array that can be mapped from a file: three reads find it.
 
 Cuckoo hashing with three places a key (Fotakis, Pagh, Sanders, Spirakis 2005), each the top bits of key x odd number
-mod 2^64. The table is filled many keys at a time: each takes one of its places, and who stood there moves to another of
-its own. Beside a search among sorted keys: a quarter of the time (500 of 46 k keys), 5 to 10 bytes a key instead of 12,
-and no second array of all keys while it is made.
+mod 2^64. The table is filled many keys at a time: each takes one of its places that is free; who finds none takes one
+all the same, and who stood there moves to another of its own. Beside a search among sorted keys: a quarter of the time
+(500 of 46 k keys), 5 to 10 bytes a key instead of 12, and no second array of all keys while it is made.
 """
 
 from __future__ import annotations
@@ -48,16 +48,32 @@ def filled(keys: Keys, odd: Keys) -> NDArray[np.int32] | None:
     """
     slots = np.zeros(slots_for(len(keys)), np.int32)
     for begin in range(1, len(keys) + 1, BLOCK):
-        rows = np.arange(begin, min(begin + BLOCK, len(keys) + 1))
+        rows = _without_place(slots, keys, odd, begin)
         ways = np.zeros(len(rows), np.int64)
         for turn in range(_ROUNDS):
-            rows, ways = _placed(slots, keys, odd, rows, ways)
             if not len(rows):
                 break
+            rows, ways = _placed(slots, keys, odd, rows, ways)
             ways = (ways + 1 + turn // 3 % 2) % 3  # not always round in the same circle
         else:
             return None
     return slots
+
+
+def _without_place(slots: NDArray[np.int32], keys: Keys, odd: Keys, begin: int) -> Places:
+    """Puts each row of the block that begins there where one of its places is free; returns those that have none.
+
+    Moving them from the start takes twice as long, measured with 5.5 million keys.
+    """
+    wanted = keys[begin - 1 : begin - 1 + BLOCK]
+    rows = np.arange(begin, begin + len(wanted), dtype=np.int32)
+    for way in range(len(odd)):
+        (own,) = places(wanted, odd[way : way + 1], len(slots))
+        free = slots.take(own) == 0
+        slots[own[free]] = rows[free]
+        left = np.flatnonzero(slots.take(own) != rows)
+        rows, wanted = rows.take(left), wanted.take(left)
+    return rows.astype(np.int64)
 
 
 def _placed(slots: NDArray[np.int32], keys: Keys, odd: Keys, rows: Places, ways: Places) -> tuple[Places, Places]:
