@@ -25,6 +25,7 @@ KINDS = {
     "a progression": np.arange(3000) * 2**40,
     "high bits only": np.arange(-500, 500) << 52,
     "the ends of the integers": np.array([2**63 - 1, -(2**63), 0, -1, 1]),
+    "more than are placed at a time": DRAW.permutation(200_000) * 2**24,
     "one": np.array([5]),
     "none": np.zeros(0, np.int64),
 }
