@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -113,6 +114,8 @@ def _ids(column: pa.ChunkedArray) -> NDArray[np.generic]:
 def _write(part: Path, table: pa.Table, own: Mapping[bytes, str]) -> None:
     aside = part.with_name(f".{part.name}")
     parquet.write_table(table.replace_schema_metadata(own), aside)
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
     aside.rename(part)
 
 

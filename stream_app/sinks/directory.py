@@ -80,7 +80,7 @@ class DirectorySink:
         """Chunks and manifest of every version above `after`, as they would come over a topic."""
         for folder in self._folders():
             if int(folder.name) > after:
-                yield from _messages(folder)
+                yield from messages_in(folder, int(folder.name))
 
     def reader(self) -> DirectoryReader:
         """For a subscriber; the directory need not exist yet."""
@@ -142,7 +142,7 @@ class DirectoryReader:
             time.sleep(timeout)
         else:
             self._seen.add(fresh.name)
-            yield from _messages(fresh)
+            yield from messages_in(fresh, int(fresh.name))
 
     def behind(self) -> int:
         """See `VersionReader.behind`."""
@@ -159,14 +159,16 @@ class DirectoryReader:
         """Nothing is held open."""
 
 
-def _messages(folder: Path) -> Iterator[Message]:
-    """Nothing is judged here: a damaged file becomes damaged messages, and the assembler refuses those."""
-    number, value = int(folder.name), _bytes(folder / MANIFEST)
+def messages_in(folder: Path, number: int) -> Iterator[Message]:
+    """What lies in the folder of version `number`, not judged: a damaged file becomes damaged messages, and whoever
+    takes those refuses them. The last chunk is a byte too long when the file is."""
+    value = _bytes(folder / MANIFEST)
     try:
         chunks = Manifest.unpack(value, number).content.chunks
         with (folder / TENSORS).open("rb") as file:
             for chunk in chunks:
-                yield chunk_key(number, chunk.index, chunk.digest), file.read(chunk.size)
+                size = chunk.size + (chunk is chunks[-1])
+                yield chunk_key(number, chunk.index, chunk.digest), file.read(size)
     except (VersionRejected, FileNotFoundError):
         pass  # the manifest alone, then
     yield manifest_key(number), value

@@ -50,6 +50,8 @@ class SubscriberSettings(SubscriberPolicy):
     """Where versions come from: `topic` of `kafka`, or `directory` if given, or `cache`. `model`: the name that they
     must carry.
 
+    Both a directory and a cache raise ValueError.
+
     max_bytes: largest version that is accepted, but from a cache. poll: seconds to wait for messages at a time, also
     how long a stop may take. Whose versions are taken and how old they may be: see `SubscriberPolicy`.
     """
@@ -60,6 +62,11 @@ class SubscriberSettings(SubscriberPolicy):
     directory: Path | None = None
     max_bytes: int = MAX_BYTES
     poll: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.directory is not None and self.cache is not None:
+            raise ValueError(f"directory is {self.directory} and cache is {self.cache}: versions come from one of them")
 
     def following(self, serving: Serving) -> Following:
         """The place that is followed, not yet opened. `serving`: judges versions and makes them ready to score.
@@ -76,7 +83,7 @@ class SubscriberSettings(SubscriberPolicy):
         """The topic or directory, while what arrives from there is kept in a cache. Raises as `following`."""
         from stream_app.subscriber.cache import KeepCache
 
-        kept = replace(self, cache=writer.path).following(serving)
+        kept = replace(self, cache=writer.path, directory=None).following(serving)
         return KeepCache(writer, kept, self._messages(serving))
 
     def _messages(self, serving: Serving) -> FollowMessages:

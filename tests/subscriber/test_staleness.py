@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from simulators import MemoryReader, MemorySink, envelope, pinned, unpinned
@@ -185,6 +186,7 @@ def test_health_is_plain_values() -> None:
         ({"stale_after": 60.0, "when_stale": "panic"}, "when_stale is 'panic', expected serve or refuse"),
         ({"when_stale": "refuse"}, "stale_after does not say"),
         ({"keys": "public.pem"}, "keys is 'public.pem', expected several"),
+        ({"directory": Path("a"), "cache": Path("b")}, "directory is a and cache is b"),
     ],
 )
 def test_settings_that_contradict_themselves_are_refused(wrong: dict[str, object], said: str) -> None:

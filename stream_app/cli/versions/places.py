@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from stream_app.cli.options import Parser
 from stream_app.errors import BadInput, VersionRejected, VersionsDamaged
-from stream_app.sinks.directory import MANIFEST, TENSORS
+from stream_app.sinks.directory import messages_in
 from stream_app.versions.kept import Kept, taken_out
 from stream_app.versions.manifest import Envelope
-from stream_app.versions.messages import Key, Manifest, Message, chunk_key, manifest_key
+from stream_app.versions.messages import Key, Message
 from stream_app.versions.stock import Stock, stock_of
 
 if TYPE_CHECKING:
@@ -98,20 +98,18 @@ class Folders:
         """See `Place.stock`; of each folder, whichever others have its number."""
         stock = Stock()
         for number, folder in self._folders():
-            for key, value in _messages(number, folder):
-                if key.chunk is None:
-                    stock.manifests.append((number, value))
+            for key, value in messages_in(folder, number):
+                if (name := Key.parse(key)).chunk is None:
+                    stock.manifests.append((number, value or b""))
                 else:
-                    stock.add_chunk(key, value)
+                    stock.add_chunk(name, value or b"")
         return stock
 
     def log(self, numbers: Collection[int]) -> Iterator[Message]:
         """See `Place.log`."""
         for number, folder in self._folders():
             if number in numbers:
-                for key, value in _messages(number, folder):
-                    raw = manifest_key(number) if key.chunk is None else chunk_key(number, key.chunk, key.digest or "")
-                    yield raw, value
+                yield from messages_in(folder, number)
 
     def _folders(self) -> list[tuple[int, Path]]:
         """By number; of one number the one written last comes last."""
@@ -141,21 +139,3 @@ class State:
                     sources = waiting.sources
                     sent = Envelope(model=self._model, source_offsets=dict(sources.offsets), late=sources.late)
                     yield from waiting.version.messages(sent)
-
-
-def _messages(number: int, folder: Path) -> Iterator[tuple[Key, bytes]]:
-    """What lies in a folder, not judged. The last chunk is all that is left of the file, so that more is seen."""
-    value = _bytes(folder / MANIFEST)
-    try:
-        chunks = Manifest.unpack(value, number).content.chunks
-        with (folder / TENSORS).open("rb") as file:
-            for chunk in chunks:
-                size = chunk.size if chunk.index < len(chunks) - 1 else -1
-                yield Key(number, chunk.index, chunk.digest[:16]), file.read(size)
-    except (VersionRejected, FileNotFoundError):
-        pass  # the manifest alone, then
-    yield Key(number, None, None), value
-
-
-def _bytes(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
