@@ -18,7 +18,7 @@ from replay_helpers import clean
 from stream_app.broker import KafkaSettings
 from stream_app.broker.preflight import reach_each
 from stream_app.broker.rights import Right
-from stream_app.cli.main import main
+from stream_app.cli.main import WORKER_PACKAGES, main
 from stream_app.errors import AccessDenied, Unavailable
 from stream_app.live.cluster import rights_watch
 from stream_app.live.cluster.rights_watch import RightsWatch
@@ -85,7 +85,7 @@ def test_a_serving_process_checks_itself_without_the_packages_of_the_worker(flag
     script = f"""
 import sys
 sys.modules.update(dict.fromkeys({WORKER_ONLY}))
-from stream_app.cli.main import main
+from stream_app.cli.main import WORKER_PACKAGES, main
 sys.exit(main(["config", "check", "--role", "subscriber", *{flags!r}]))
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=clean({}), capture_output=True, text=True)
@@ -163,3 +163,18 @@ def test_a_running_worker_ends_for_a_topic_that_a_broker_twice_in_a_row_does_not
     assert watch() is False
     with pytest.raises(Unavailable, match=f"has no topic {names.interactions}; create it"):
         watch()
+
+
+PLAIN_INSTALL = f"""
+import sys
+sys.modules.update(dict.fromkeys({WORKER_PACKAGES}))  # importing one of them now fails as if it were not installed
+from stream_app.cli import main
+sys.exit(main(["config", "show", "--role", "subscriber", "--origin", "--set", "subscriber.stale_after=2h"]))
+"""
+
+
+def test_a_plain_install_shows_what_a_serving_process_reads() -> None:
+    done = subprocess.run([sys.executable, "-c", PLAIN_INSTALL], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "subscriber.stale_after = 7200.0  (on the command line)" in done.stdout.splitlines()
+    assert "learning" not in done.stdout

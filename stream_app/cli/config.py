@@ -13,6 +13,7 @@ from stream_app.errors import AsmgError
 if TYPE_CHECKING:
     from stream_app.live.cluster.checks import Check
     from stream_app.live.cluster.roles import Role
+    from stream_app.settings.serving import ServingSettings
 
 ROLES = ("worker", "subscriber", "histories", "producer", "operator")
 MILDEST_FIRST = (1, 4, 2, 3)
@@ -38,15 +39,17 @@ def add(commands: Commands) -> None:
         "see whether everything is there that a start needs, without starting anything",
         "Brokers, credentials, rights, topics, disk, device: a line each. Exit code of the worst.",
     )
-    checking.add_argument("--role", choices=ROLES, default="worker", help="for whom (default: worker)")
     checking.add_argument("--json", action="store_true", help="as JSON")
+    for action in (showing, checking):
+        what = "for whom (default: worker; all others need a plain install only)"
+        action.add_argument("--role", choices=ROLES, default="worker", help=what)
 
 
 def show(arguments: argparse.Namespace) -> None:
     """Print them."""
     from stream_app.broker.security import masked
 
-    settings = all_settings(arguments)
+    settings = _settings(arguments)
     if arguments.origin:
         from stream_app.settings.origins import origins
 
@@ -70,13 +73,18 @@ def check(arguments: argparse.Namespace) -> None:
         raise max(errors, key=lambda error: MILDEST_FIRST.index(error.exit_code))
 
 
+def _settings(arguments: argparse.Namespace) -> ServingSettings:
+    """Of a worker all, of others what they read."""
+    return all_settings(arguments) if arguments.role == "worker" else serving_settings(arguments)
+
+
 def _checks(arguments: argparse.Namespace) -> Iterator[Check]:
     from stream_app.live.cluster.checks import Check, of_cluster, of_keys, of_worker
     from stream_app.live.cluster.roles import rights
 
     role: Role = arguments.role
     try:
-        settings = all_settings(arguments) if role == "worker" else serving_settings(arguments)
+        settings = _settings(arguments)
     except AsmgError as error:
         yield Check("settings", str(error), error)
         return

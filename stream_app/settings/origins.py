@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream_app.broker.security import masked
-from stream_app.settings.complete import Settings, preset_values
 from stream_app.settings.load import layers
 from stream_app.settings.problems import Layer
+from stream_app.settings.serving import ServingSettings
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,22 @@ class Origin:
     where: str
 
 
-def origins(settings: Settings, flags: Mapping[str, Any]) -> list[Origin]:
+def origins(settings: ServingSettings, flags: Mapping[str, Any]) -> list[Origin]:
     """Of every setting, in the order of the settings class. flags: what `settings` was loaded with."""
-    written = [*layers(flags), Layer(lambda path: f"preset {settings.preset}", preset_values(settings.preset))]
+    written = [*layers(flags), *_preset(getattr(settings, "preset", None))]
     return [
         Origin(".".join(path), masked(value, path[-1]), _where(path, written))
         for path, value in _leaves(settings.model_dump(mode="json"), [])
     ]
+
+
+def _preset(name: str | None) -> list[Layer]:
+    """Below all else; a serving process has no presets, and no packages to read them with."""
+    if name is None:
+        return []
+    from stream_app.settings.complete import preset_values
+
+    return [Layer(lambda path: f"preset {name}", preset_values(name))]
 
 
 def _where(path: list[str], written: list[Layer]) -> str:
