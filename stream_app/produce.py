@@ -21,7 +21,8 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from models.interactions import Interactions
-from stream_app.broker import KafkaSettings, preflight
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import preflight
 from stream_app.broker.rights import Right
 from stream_app.errors import Unavailable
 from stream_app.events.record import RecordSettings

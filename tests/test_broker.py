@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from stream_app.broker import KafkaSettings, preflight
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import preflight
 from stream_app.errors import Unavailable
 
 

@@ -1,6 +1,8 @@
-"""How to reach the Kafka cluster, how to come in, what we may do there, and a quick, honest answer when it fails."""
+"""How to reach the Kafka cluster, how to come in, what we may do there, and a quick, honest answer when it fails.
 
-from stream_app.broker.preflight import preflight, reach
+`preflight.py` asks it; a serving process that needs no broker imports the settings alone.
+"""
+
 from stream_app.broker.settings import KafkaSettings
 
-__all__ = ["KafkaSettings", "preflight", "reach"]
+__all__ = ["KafkaSettings"]

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Self
 from kafka import KafkaProducer
 from kafka.errors import InvalidProducerEpochError, KafkaError, ProducerFencedError
 
-from stream_app.broker import KafkaSettings, reach
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import reach
 from stream_app.errors import StopTheLine, Unavailable
 
 _ANSWER_SECONDS = 10.0

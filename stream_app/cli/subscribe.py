@@ -82,7 +82,7 @@ def kept(directory: str | None, settings: ServingSettings) -> Iterator[KeepCache
 
     Raises CacheInUse, DiskRefuses, SettingsError, and what `preflight` raises.
     """
-    from stream_app.broker import preflight
+    from stream_app.broker.preflight import preflight
     from stream_app.live.cluster.roles import rights
     from stream_app.serving.computing import NumpyServing
     from stream_app.subscriber.cache import CacheWriter

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import NamedTuple, Self
 
-from stream_app.broker import preflight
+from stream_app.broker.preflight import preflight
 from stream_app.broker.sender import Message, Sender
 from stream_app.dead_letters.judge import EARLIER_RUN, ELSEWHERE, GONE, NOT_COLLECTED, Judge, Original, Outcome
 from stream_app.dead_letters.reading import LetterBox, Refused

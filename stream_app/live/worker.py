@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Literal, NoReturn
 
-from stream_app.broker import preflight
+from stream_app.broker.preflight import preflight
 from stream_app.broker.rights import Right, denied_by
 from stream_app.errors import on_disk
 from stream_app.fixed import fixed_for_journal, fixed_for_store

@@ -26,7 +26,8 @@ from kafka.errors import (
     ProducerFencedError,
 )
 
-from stream_app.broker import KafkaSettings, reach
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import reach
 from stream_app.errors import Fenced, SchemaMismatch, Unavailable
 from stream_app.sinks.hints import Hints, newest
 from stream_app.sinks.inventory import Inventory

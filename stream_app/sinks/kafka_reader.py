@@ -11,7 +11,8 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from stream_app.broker import KafkaSettings, reach
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import reach
 from stream_app.broker.rights import denied_by
 from stream_app.errors import Unavailable
 from stream_app.sinks.near_end import Beginning, beginning

@@ -17,8 +17,8 @@ from live_helpers import PATIENCE
 from replay_helpers import write
 from secured import SecuredBroker
 
-from stream_app.broker import KafkaSettings, preflight
-from stream_app.broker.preflight import connect, principal
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import connect, preflight, principal
 from stream_app.broker.rights import Right
 from stream_app.cli.main import main
 from stream_app.errors import AccessDenied, AsmgError, SettingsError, Unavailable

@@ -42,7 +42,7 @@ def unpin(arguments: argparse.Namespace) -> None:
 
 
 def _operator(arguments: argparse.Namespace) -> Operator:
-    from stream_app.broker import preflight
+    from stream_app.broker.preflight import preflight
     from stream_app.live.cluster.roles import rights
     from stream_app.sinks.operator import Operator
     from stream_app.versions.signing import Keys

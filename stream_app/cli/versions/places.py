@@ -70,7 +70,7 @@ class Topic:
     """The models topic, read from its beginning."""
 
     def __init__(self, settings: ServingSettings) -> None:
-        from stream_app.broker import preflight
+        from stream_app.broker.preflight import preflight
         from stream_app.live.cluster.roles import rights
         from stream_app.sinks.kafka import KafkaSink
 

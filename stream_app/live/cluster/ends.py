@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from stream_app.broker import KafkaSettings, preflight
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import preflight
 from stream_app.errors import Unavailable
 
 _ANSWER_MS = 8_000

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import monotonic
 
-from stream_app.broker import KafkaSettings, preflight
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import preflight
 from stream_app.broker.rights import Right
 from stream_app.errors import AccessDenied, AsmgError, TopicMissing, Unavailable
 from stream_app.telemetry import event

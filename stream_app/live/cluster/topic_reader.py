@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Self
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from stream_app.broker import KafkaSettings, preflight
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import preflight
 from stream_app.errors import Unavailable
 from stream_app.live.cluster.ends import Range
 

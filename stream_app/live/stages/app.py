@@ -18,7 +18,8 @@ import faust
 from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
-from stream_app.broker import KafkaSettings, reach
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import reach
 from stream_app.errors import Unavailable
 from stream_app.live.alone import member_id
 from stream_app.live.seeing import metrics

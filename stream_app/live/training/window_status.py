@@ -12,7 +12,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stream_app.broker import KafkaSettings, reach
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import reach
 from stream_app.errors import StopTheLine, Unavailable, disk_refusal
 from stream_app.telemetry import utc, wall_clock
 

@@ -7,7 +7,8 @@ import time
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from stream_app.broker import KafkaSettings, reach
+from stream_app.broker import KafkaSettings
+from stream_app.broker.preflight import reach
 from stream_app.errors import Unavailable
 from stream_app.sinks.kafka_reader import reached
 
