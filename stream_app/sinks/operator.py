@@ -57,7 +57,6 @@ class Operator:
         self._kafka, self._topic, self._model, self._clock = kafka, topic, model, clock
         self._signer, self._keys, self._place = signer, keys, f"topic {topic}"
         self._said: ControlRecord | None = None
-        self._said_at = -1
         with ExitStack() as stack:
             self._sender = stack.enter_context(Sender(kafka, f"{kafka.our('transactional_id', model)}-control"))
             self._reader = stack.enter_context(closing(KafkaReader(kafka, topic)))
@@ -84,7 +83,7 @@ class Operator:
         return said
 
     def unpin(self) -> Said:
-        """From now on the newest version is served. Raises as `pin`."""
+        """From now on the newest version is served. Raises StopTheLine or Unavailable as `pin`."""
         return self._say(None)
 
     def _say(self, pin: Pin | None) -> Said:
@@ -93,23 +92,24 @@ class Operator:
         if self._signer is not None:
             record = self._signer.signed_control(record)
         self._check_signature(record)
-        (self._said_at,) = self._sender.transaction([Message(self._topic, 0, record.pack(), CONTROL_KEY)])
+        (offset,) = self._sender.transaction([Message(self._topic, 0, record.pack(), CONTROL_KEY)])
         self._said = record
+        self._wait_until_shown(offset)
         return Said(record, before)
 
     def _is_buried(self, manifest: Manifest, since: int) -> bool:
         """Whether it was given a tombstone from that offset on, by whoever had not seen yet what we said last."""
-        deadline = time.monotonic() + _SHOWN_SECONDS
-        while (end := self._bounds()[1]) <= self._said_at:
-            if time.monotonic() > deadline:
-                number = manifest.content.version
-                raise Unavailable(
-                    f"{self._place}: version {number} is pinned once an older transaction there has ended"
-                )
-            time.sleep(_GLANCE_SECONDS)
-        buried = [record for record in self._between(since, end) if record.value is None]
+        buried = [record for record in self._between(since, self._bounds()[1]) if record.value is None]
         own = manifest_key(manifest.content.version)
         return any(record.key == own or _chunk_of(manifest, record) is not None for record in buried)
+
+    def _wait_until_shown(self, offset: int) -> None:
+        """Readers see nothing behind a transaction that is open, and who speaks next must see what we have said."""
+        deadline = time.monotonic() + _SHOWN_SECONDS
+        while self._bounds()[1] <= offset:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{self._place}: it is said, and holds once an older transaction there has ended")
+            time.sleep(_GLANCE_SECONDS)
 
     def _check_signature(self, record: ControlRecord) -> None:
         if self._keys is None:
