@@ -9,7 +9,6 @@ everything was imported.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import time
@@ -21,13 +20,12 @@ from typing import Any
 import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from benchmarks.swapping_publisher import Arrays
+from benchmarks.swapping_publisher import Arrays, version
 from stream_app.broker import KafkaSettings
 from stream_app.sinks.kafka import KafkaSink
 from stream_app.subscriber import ModelSubscriber, SubscriberSettings
-from stream_app.versions.columns import ids_to_tensors
-from stream_app.versions.manifest import Envelope, Period, Rows
-from stream_app.versions.model_version import ModelVersion, build
+from stream_app.versions.manifest import Envelope
+from stream_app.versions.model_version import ModelVersion
 
 WIDTH, CHUNK, UNDER_WAY = 32, 900_000, 4
 ROW_BYTES = 4 * WIDTH + 8  # its embedding and its id
@@ -53,25 +51,6 @@ def parameters(users: int, items: int, seed: int) -> Arrays:
     return drawn
 
 
-def made(number: int, parent: str, arrays: Arrays, users: int, items: int) -> ModelVersion:
-    """As a trainer would make it: every byte is hashed here, once."""
-    return build(
-        number,
-        parent,
-        Period(number=number, start=0, end=1, interactions=1),
-        Rows(count=1, sha256=hashlib.sha256().hexdigest()),
-        {"settings_digest": "0" * 64, "method": "iu", "base_model": "embedding-mlp"},
-        {},
-        {},
-        {"serving": "iu"},
-        {
-            **{f"parameters.{name}": array for name, array in arrays.items()},
-            **ids_to_tensors("users", np.arange(users) * 7 + 3),
-            **ids_to_tensors("items", np.arange(items) * 3 + 1),
-        },
-    )
-
-
 def publishing(bootstrap: str, topic: str, size: int) -> Step:
     """Makes a version, in the next step sends it and lets it go."""
     sink = KafkaSink(KafkaSettings(bootstrap), topic)
@@ -85,10 +64,10 @@ def publishing(bootstrap: str, topic: str, size: int) -> Step:
             return {"seconds": timed(lambda: sink.write(waiting.popleft(), Envelope(model="default")))}
         arrays = parameters(users, items, number)
         begin = time.perf_counter()
-        version = made(number, parent, arrays, users, items)
-        parent = version.digest
-        waiting.append(version)
-        return {"seconds": time.perf_counter() - begin, "bytes": version.content.size}
+        made = version(number, parent, arrays, np.arange(users) * 7 + 3, np.arange(items) * 3 + 1)
+        parent = made.digest
+        waiting.append(made)
+        return {"seconds": time.perf_counter() - begin, "bytes": made.content.size}
 
     return step
 

@@ -66,8 +66,10 @@ def expected(arrays: Arrays, asked: Request) -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-logits[:, 0]))
 
 
-def version(number: int, parent: str, arrays: Arrays) -> ModelVersion:
-    """As a trainer would make it."""
+def version(
+    number: int, parent: str, arrays: Arrays, users: NDArray[np.int64] = USER_IDS, items: NDArray[np.int64] = ITEM_IDS
+) -> ModelVersion:
+    """As a trainer would make it: every byte is hashed here, once."""
     return build(
         number,
         parent,
@@ -79,8 +81,8 @@ def version(number: int, parent: str, arrays: Arrays) -> ModelVersion:
         {"serving": "iu"},
         {
             **{f"parameters.{name}": array for name, array in arrays.items()},
-            **ids_to_tensors("users", USER_IDS),
-            **ids_to_tensors("items", ITEM_IDS),
+            **ids_to_tensors("users", users),
+            **ids_to_tensors("items", items),
         },
     )
 
